@@ -11,7 +11,7 @@ import (
 const ChunkSize = 8 << 20
 
 // MaxBlobSize is the largest blob whose manifest still fits into one chunk.
-const MaxBlobSize int64 = (ChunkSize - manifestHeader) / refSize * ChunkSize
+const MaxBlobSize = int64((ChunkSize-manifestHeader)/refSize) * ChunkSize
 
 const (
 	manifestMagic  = "mallaMF1"
