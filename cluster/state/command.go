@@ -1,0 +1,108 @@
+package state
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"reflect"
+)
+
+// A Command is one change that users or nodes intend. The commands of this
+// package are plain structs, named as imperatives: what happens when one is
+// applied, and why it may be refused, is written at each.
+type Command interface {
+	apply(t *tx) (id string, err error)
+}
+
+// ErrDamaged tells that an entry is not what was written into the log.
+var ErrDamaged = errors.New("log entry damaged")
+
+// envelope is what stands in the log around a command, after four bytes of
+// CRC32C (Castagnoli; the log's file has no checksums of its own).
+type envelope struct {
+	Version int             `json:"v"`
+	Request string          `json:"req,omitempty"`
+	Name    string          `json:"cmd"`
+	Body    json.RawMessage `json:"body"`
+}
+
+const envelopeVersion = 1
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Encode writes cmd as a log entry. A second entry with the same request id is
+// answered like the first and changes nothing, so that a proposal whose fate is
+// unknown may be tried again; an empty id switches that off.
+func Encode(request string, cmd Command) ([]byte, error) {
+	body, err := json.Marshal(cmd)
+	if err != nil {
+		return nil, fmt.Errorf("encode %T: %w", cmd, err)
+	}
+	name := reflect.TypeOf(cmd).Name()
+	if decoders[name] == nil {
+		return nil, fmt.Errorf("encode %T: not a registered command", cmd)
+	}
+	text, err := json.Marshal(envelope{envelopeVersion, request, name, body})
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", name, err)
+	}
+	return frame(text), nil
+}
+
+// frame puts the checksum before the text of an entry.
+func frame(text []byte) []byte {
+	out := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(text)), crc32.Checksum(text, castagnoli))
+	return append(out, text...)
+}
+
+// decode reads what Encode wrote. The command is nil where its name is unknown.
+func decode(data []byte) (envelope, Command, error) {
+	if len(data) < 4 {
+		return envelope{}, nil, ErrDamaged
+	}
+	text := data[4:]
+	if binary.BigEndian.Uint32(data) != crc32.Checksum(text, castagnoli) {
+		return envelope{}, nil, fmt.Errorf("%w: checksum", ErrDamaged)
+	}
+	var env envelope
+	if err := json.Unmarshal(text, &env); err != nil {
+		return envelope{}, nil, fmt.Errorf("%w: %v", ErrDamaged, err)
+	}
+	decoder := decoders[env.Name]
+	if decoder == nil || env.Version > envelopeVersion {
+		return env, nil, nil
+	}
+	cmd, err := decoder(env.Body)
+	if err != nil {
+		return env, nil, fmt.Errorf("%w: %s: %v", ErrDamaged, env.Name, err)
+	}
+	return env, cmd, nil
+}
+
+// decoders: name of a command in the log -> its decoder.
+var decoders = map[string]func(json.RawMessage) (Command, error){
+	"AddUser":       decodeAs[AddUser],
+	"AddFirstAdmin": decodeAs[AddFirstAdmin],
+	"EndSessions":   decodeAs[EndSessions],
+	"AddMedia":      decodeAs[AddMedia],
+	"RemoveMedia":   decodeAs[RemoveMedia],
+	"AddJob":        decodeAs[AddJob],
+	"CancelJob":     decodeAs[CancelJob],
+	"AssignTasks":   decodeAs[AssignTasks],
+	"FinishTask":    decodeAs[FinishTask],
+	"FailTask":      decodeAs[FailTask],
+	"ReleaseTasks":  decodeAs[ReleaseTasks],
+	"AddShare":      decodeAs[AddShare],
+	"RemoveShare":   decodeAs[RemoveShare],
+	"RegisterNode":  decodeAs[RegisterNode],
+	"RemoveNode":    decodeAs[RemoveNode],
+	"Sweep":         decodeAs[Sweep],
+}
+
+func decodeAs[C Command](body json.RawMessage) (Command, error) {
+	var c C
+	err := json.Unmarshal(body, &c)
+	return c, err
+}

@@ -1,0 +1,238 @@
+package state
+
+import (
+	"fmt"
+	"path"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"malla/blobs"
+)
+
+// MediaID names an item of a library.
+type MediaID string
+
+// MaxNameLen is the longest name of an item, in bytes.
+const MaxNameLen = 255
+
+// A Media is a named audio or video item of a user's library.
+type Media struct {
+	ID        MediaID   `json:"id"`
+	Owner     UserID    `json:"owner"`
+	Name      string    `json:"name"`
+	Content   Content   `json:"content"`
+	CreatedAt time.Time `json:"created_at"`
+	Created   uint64    `json:"created"`  // log index
+	Modified  uint64    `json:"modified"` // log index of the last change
+	From      JobID     `json:"from,omitempty"`
+}
+
+// Content is what the bytes of an item are, as far as the probe told.
+type Content struct {
+	Blob     blobs.Blob        `json:"blob"`
+	Type     string            `json:"type"`     // MIME type, by our own sniffing and probe
+	Kind     string            `json:"kind"`     // "audio" or "video"
+	Duration float64           `json:"duration"` // seconds
+	Streams  []Stream          `json:"streams,omitempty"`
+	Tags     map[string]string `json:"tags,omitempty"` // title, artist, ...
+}
+
+// A Stream is one track of an item.
+type Stream struct {
+	Type       string  `json:"type"` // video, audio, subtitle, cover, data
+	Codec      string  `json:"codec"`
+	Width      int     `json:"width,omitempty"`
+	Height     int     `json:"height,omitempty"`
+	FPS        float64 `json:"fps,omitempty"`
+	Channels   int     `json:"channels,omitempty"`
+	SampleRate int     `json:"sample_rate,omitempty"` // hertz
+	BitRate    int64   `json:"bit_rate,omitempty"`    // bits per second
+	Language   string  `json:"language,omitempty"`
+}
+
+var media = table[Media]{"media", map[string]index[Media]{
+	"id":       {true, func(m *Media) []byte { return key(string(m.ID)) }},
+	"name":     {true, func(m *Media) []byte { return key(string(m.Owner), m.Name) }},
+	"created":  {false, func(m *Media) []byte { return key(string(m.Owner), m.Created) }},
+	"modified": {false, func(m *Media) []byte { return key(string(m.Owner), m.Modified) }},
+	"blob":     {false, func(m *Media) []byte { return key(m.Content.Blob.Ref.String()) }},
+}}
+
+// AddMedia puts an item into its owner's library and returns its id. Where the
+// name is taken, the same bytes give back the item that is there; other bytes
+// get the name "stem (2).ext", or with Replace take the item's place, which
+// keeps its id and its shares.
+type AddMedia struct {
+	ID      MediaID   `json:"id"`
+	Owner   UserID    `json:"owner"`
+	Name    string    `json:"name"`
+	Content Content   `json:"content"`
+	Replace bool      `json:"replace,omitempty"`
+	At      time.Time `json:"at"`
+	from    JobID
+}
+
+func (c AddMedia) apply(t *tx) (string, error) {
+	if err := CheckMediaName(c.Name); err != nil {
+		return "", err
+	}
+	if users.get(t.Txn, "id", key(string(c.Owner))) == nil {
+		return "", Errorf(NotFound, "no such user")
+	}
+	if c.ID == "" || c.Content.Blob.Ref.IsZero() {
+		return "", Errorf(Invalid, "an item needs an id and bytes")
+	}
+	m := &Media{ID: c.ID, Owner: c.Owner, Name: c.Name, Content: c.Content, CreatedAt: c.At,
+		Created: t.index, Modified: t.index, From: c.from}
+	for n := 2; ; n++ {
+		there := media.get(t.Txn, "name", key(string(m.Owner), m.Name))
+		switch {
+		case there == nil:
+			media.put(t, m)
+			return string(m.ID), nil
+		case there.Content.Blob.SHA256 == c.Content.Blob.SHA256:
+			return string(there.ID), nil
+		case c.Replace:
+			m.ID, m.Created = there.ID, there.Created
+			media.put(t, m)
+			return string(m.ID), nil
+		}
+		m.Name = numbered(c.Name, n)
+	}
+}
+
+// numbered makes "song (2).mp3" of "song.mp3", cut to the longest name allowed.
+func numbered(name string, n int) string {
+	ext := path.Ext(name)
+	if ext == name {
+		ext = ""
+	}
+	stem, tail := strings.TrimSuffix(name, ext), fmt.Sprintf(" (%d)%s", n, ext)
+	return cut(stem, MaxNameLen-len(tail)) + tail
+}
+
+// cut shortens text to at most n bytes, at a whole character.
+func cut(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	n = max(n, 0)
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n]
+}
+
+// CheckMediaName returns why a name cannot be an item's, or nil.
+func CheckMediaName(name string) error {
+	switch {
+	case name == "" || name == "." || name == "..":
+		return InvalidField("name", "must not be empty")
+	case len(name) > MaxNameLen:
+		return InvalidField("name", "is %d bytes long: at most %d are allowed", len(name), MaxNameLen)
+	case !utf8.ValidString(name):
+		return InvalidField("name", "must be UTF-8 text")
+	case strings.ContainsRune(name, '/'):
+		return InvalidField("name", "must not contain a slash")
+	case strings.ContainsFunc(name, unicode.IsControl):
+		return InvalidField("name", "must not contain control characters")
+	}
+	return nil
+}
+
+// RemoveMedia takes an item out of its library, and its shares with it. Jobs
+// that read it go on: they name the bytes, not the item.
+type RemoveMedia struct {
+	ID    MediaID `json:"id"`
+	Owner UserID  `json:"owner"`
+}
+
+func (c RemoveMedia) apply(t *tx) (string, error) {
+	m := media.get(t.Txn, "id", key(string(c.ID)))
+	if m == nil || m.Owner != c.Owner {
+		return "", Errorf(NotFound, "no such file")
+	}
+	for _, s := range collect(shares.each(t.Txn, "media", key(string(m.ID)))) {
+		shares.drop(t, s)
+	}
+	media.drop(t, m)
+	removals.put(t, &Removal{Owner: m.Owner, Media: m.ID, Name: m.Name, At: t.index})
+	return string(m.ID), nil
+}
+
+// A Removal remembers for a while that an item is gone, for those who follow
+// the changes.
+type Removal struct {
+	Owner UserID  `json:"owner"`
+	Media MediaID `json:"media"`
+	Name  string  `json:"name"`
+	At    uint64  `json:"at"` // log index
+}
+
+// keepRemovals is how many log entries a Removal outlives.
+const keepRemovals = 100_000
+
+var removals = table[Removal]{"removals", map[string]index[Removal]{
+	"id":    {true, func(r *Removal) []byte { return key(r.At, string(r.Media)) }},
+	"owner": {false, func(r *Removal) []byte { return key(string(r.Owner), r.At) }},
+}}
+
+// Media returns the item with that id.
+func (v *View) Media(id MediaID) (Media, bool) { return deref(media.get(v.txn, "id", key(string(id)))) }
+
+// MediaByName returns the owner's item of exactly that name.
+func (v *View) MediaByName(owner UserID, name string) (Media, bool) {
+	return deref(media.get(v.txn, "name", key(string(owner), name)))
+}
+
+// MediaOf yields the owner's items in the order of their names' bytes.
+func (v *View) MediaOf(owner UserID) func(yield func(*Media) bool) {
+	return media.each(v.txn, "name", key(string(owner)))
+}
+
+// MediaSince yields the owner's items that changed after index, oldest change first.
+func (v *View) MediaSince(owner UserID, index uint64) func(yield func(*Media) bool) {
+	return media.from(v.txn, "modified", key(string(owner)), key(string(owner), index+1))
+}
+
+// RemovalsSince yields the owner's items that were removed after index. It
+// knows of removals at most keepRemovals entries old.
+func (v *View) RemovalsSince(owner UserID, index uint64) func(yield func(*Removal) bool) {
+	return removals.from(v.txn, "owner", key(string(owner)), key(string(owner), index+1))
+}
+
+// Blobs yields every blob that some record names: what must be kept. A blob
+// may come more than once.
+func (v *View) Blobs() func(yield func(blobs.Ref) bool) {
+	return func(yield func(blobs.Ref) bool) {
+		for m := range media.each(v.txn, "id", nil) {
+			if !yield(m.Content.Blob.Ref) {
+				return
+			}
+		}
+		for _, s := range []JobState{Queued, Running} {
+			for j := range jobs.each(v.txn, "state", key(string(s))) {
+				if !yield(j.Input.Blob.Ref) {
+					return
+				}
+			}
+		}
+		for t := range tasks.each(v.txn, "output", nil) {
+			if !yield(t.Output.Blob.Ref) {
+				return
+			}
+		}
+	}
+}
+
+// collect reads a sequence to its end, so that the table may be changed while
+// its records are looked at.
+func collect[T any](seq func(func(*T) bool)) []*T {
+	var all []*T
+	for rec := range seq {
+		all = append(all, rec)
+	}
+	return all
+}

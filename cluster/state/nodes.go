@@ -1,0 +1,109 @@
+package state
+
+import (
+	"regexp"
+	"time"
+)
+
+// NodeID names a node for ever: a random text in its data directory, never an
+// address.
+type NodeID string
+
+// A Node is a member of the mesh, whether it is alive or not.
+type Node struct {
+	ID        NodeID    `json:"id"`
+	Name      string    `json:"name"`
+	Zone      string    `json:"zone,omitempty"`
+	Version   string    `json:"version"`
+	HTTP      string    `json:"http"`   // host:port of its API
+	Peer      string    `json:"peer"`   // host:port of its link
+	Gossip    string    `json:"gossip"` // host:port of its gossip
+	Converted uint64    `json:"converted"`
+	Failed    uint64    `json:"failed"`
+	JoinedAt  time.Time `json:"joined_at"`
+}
+
+var nodes = table[Node]{"nodes", map[string]index[Node]{
+	"id":   {true, func(n *Node) []byte { return key(string(n.ID)) }},
+	"name": {true, func(n *Node) []byte { return key(n.Name) }},
+}}
+
+var nodeName = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,63}$`)
+
+// CheckNodeName returns why a name cannot be a node's, or nil.
+func CheckNodeName(name string) error {
+	if !nodeName.MatchString(name) {
+		return InvalidField("name", "%q is not a node's name: use 1 to 63 letters, digits, dots, dashes or underscores", name)
+	}
+	return nil
+}
+
+// RegisterNode enters a node, or its new name and addresses. A name that
+// another node has is a Conflict.
+type RegisterNode struct {
+	ID      NodeID    `json:"id"`
+	Name    string    `json:"name"`
+	Zone    string    `json:"zone,omitempty"`
+	Version string    `json:"version"`
+	HTTP    string    `json:"http"`
+	Peer    string    `json:"peer"`
+	Gossip  string    `json:"gossip"`
+	At      time.Time `json:"at"`
+}
+
+func (c RegisterNode) apply(t *tx) (string, error) {
+	if err := CheckNodeName(c.Name); err != nil {
+		return "", err
+	}
+	if other := nodes.get(t.Txn, "name", key(c.Name)); other != nil && other.ID != c.ID {
+		return "", Errorf(Conflict, "the name %q belongs to another node of this mesh (%s): start this one with another --name", c.Name, other.ID)
+	}
+	n := Node{ID: c.ID, JoinedAt: c.At}
+	if old := nodes.get(t.Txn, "id", key(string(c.ID))); old != nil {
+		n = *old
+	}
+	n.Name, n.Zone, n.Version, n.HTTP, n.Peer, n.Gossip = c.Name, c.Zone, c.Version, c.HTTP, c.Peer, c.Gossip
+	nodes.put(t, &n)
+	return string(n.ID), nil
+}
+
+// RemoveNode forgets a node. Its tasks wait for another.
+type RemoveNode struct {
+	ID NodeID    `json:"id"`
+	At time.Time `json:"at"`
+}
+
+func (c RemoveNode) apply(t *tx) (string, error) {
+	n := nodes.get(t.Txn, "id", key(string(c.ID)))
+	if n == nil {
+		return "", Errorf(NotFound, "no such node")
+	}
+	for _, k := range collect(tasks.each(t.Txn, "node", key(string(c.ID)))) {
+		if j := jobs.get(t.Txn, "id", key(string(k.Job))); j != nil {
+			t.endAttempt(k, j, "the node was removed from the mesh", c.At, c.At, false)
+		}
+	}
+	nodes.drop(t, n)
+	return string(n.ID), nil
+}
+
+// count changes the record of a node, where there is one.
+func (t *tx) count(id NodeID, change func(*Node)) {
+	if old := nodes.get(t.Txn, "id", key(string(id))); old != nil {
+		n := *old
+		change(&n)
+		nodes.put(t, &n)
+	}
+}
+
+// Node returns the node with that id.
+func (v *View) Node(id NodeID) (Node, bool) { return deref(nodes.get(v.txn, "id", key(string(id)))) }
+
+// Nodes returns all nodes, by name.
+func (v *View) Nodes() []Node {
+	var all []Node
+	for n := range nodes.each(v.txn, "name", nil) {
+		all = append(all, *n)
+	}
+	return all
+}

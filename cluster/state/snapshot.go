@@ -1,0 +1,137 @@
+package state
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+
+	"github.com/hashicorp/go-memdb"
+)
+
+// A Snapshot is the whole state at one index. Taking one costs nothing and
+// stops nobody, whatever the size: the tables are immutable trees.
+type Snapshot struct {
+	view *View
+}
+
+// Snapshot returns the state as it is now, to be written at leisure.
+func (s *State) Snapshot() *Snapshot { return &Snapshot{s.View()} }
+
+// The format: a line with the header, a line a record, then an empty line and
+// the CRC32C of everything before it in hex.
+type snapshotHeader struct {
+	Format string `json:"format"`
+	Index  uint64 `json:"index"`
+}
+
+type snapshotLine struct {
+	Table  string          `json:"t"`
+	Record json.RawMessage `json:"r"`
+}
+
+const snapshotFormat = "malla state 1"
+
+// ErrSnapshot tells that a snapshot is damaged or of an unknown format.
+var ErrSnapshot = errors.New("snapshot damaged")
+
+// anyTable is a table whatever its type of records.
+type anyTable interface {
+	schema() *memdb.TableSchema
+	write(txn *memdb.Txn, enc *json.Encoder) error
+	read(txn *memdb.Txn, raw json.RawMessage) error
+	title() string
+}
+
+// tables are all tables, in the order in which a snapshot lists them.
+var tables = []anyTable{nodes, users, media, removals, jobs, tasks, shares, requests}
+
+func (tb table[T]) title() string { return tb.name }
+
+func (tb table[T]) write(txn *memdb.Txn, enc *json.Encoder) error {
+	for rec := range tb.each(txn, "id", nil) {
+		raw, err := json.Marshal(rec)
+		if err != nil {
+			return err
+		}
+		if err := enc.Encode(snapshotLine{tb.name, raw}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (tb table[T]) read(txn *memdb.Txn, raw json.RawMessage) error {
+	rec := new(T)
+	if err := json.Unmarshal(raw, rec); err != nil {
+		return err
+	}
+	return txn.Insert(tb.name, rec)
+}
+
+// Write writes the snapshot to w.
+func (s *Snapshot) Write(w io.Writer) error {
+	buf := bufio.NewWriterSize(w, 1<<16)
+	sum := crc32.New(castagnoli)
+	enc := json.NewEncoder(io.MultiWriter(buf, sum))
+	if err := enc.Encode(snapshotHeader{snapshotFormat, s.view.index}); err != nil {
+		return fmt.Errorf("write snapshot: %w", err)
+	}
+	for _, tb := range tables {
+		if err := tb.write(s.view.txn, enc); err != nil {
+			return fmt.Errorf("write snapshot: table %s: %w", tb.title(), err)
+		}
+	}
+	fmt.Fprintf(buf, "\n%08x\n", sum.Sum32())
+	return buf.Flush()
+}
+
+// Restore replaces the state by the snapshot in r. Where it fails the state is
+// what it was; a damaged snapshot is [ErrSnapshot].
+func (s *State) Restore(r io.Reader) error {
+	in := bufio.NewReaderSize(r, 1<<16)
+	sum := crc32.New(castagnoli)
+	var header snapshotHeader
+	line, err := in.ReadBytes('\n')
+	if err != nil || json.Unmarshal(line, &header) != nil || header.Format != snapshotFormat {
+		return fmt.Errorf("%w: no header of a known format", ErrSnapshot)
+	}
+	sum.Write(line)
+	db := newDB()
+	txn := db.Txn(true)
+	defer txn.Abort()
+	byName := map[string]anyTable{}
+	for _, tb := range tables {
+		byName[tb.title()] = tb
+	}
+	for {
+		line, err = in.ReadBytes('\n')
+		if err != nil {
+			return fmt.Errorf("%w: cut off", ErrSnapshot)
+		}
+		if len(line) == 1 {
+			break
+		}
+		sum.Write(line)
+		var rec snapshotLine
+		if err := json.Unmarshal(line, &rec); err != nil {
+			return fmt.Errorf("%w: %v", ErrSnapshot, err)
+		}
+		tb := byName[rec.Table]
+		if tb == nil {
+			return fmt.Errorf("%w: unknown table %q: a newer version wrote it", ErrSnapshot, rec.Table)
+		}
+		if err := tb.read(txn, rec.Record); err != nil {
+			return fmt.Errorf("%w: table %s: %v", ErrSnapshot, rec.Table, err)
+		}
+	}
+	line, _ = in.ReadBytes('\n')
+	if want := fmt.Sprintf("%08x\n", sum.Sum32()); string(line) != want {
+		return fmt.Errorf("%w: checksum", ErrSnapshot)
+	}
+	txn.Commit()
+	s.publish(db, header.Index)
+	return nil
+}
