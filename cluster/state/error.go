@@ -15,6 +15,7 @@ const (
 	NoLeader Kind = "no_leader" // the mesh cannot agree at the moment
 	Busy     Kind = "busy"      // too much at once; later it may work
 	Full     Kind = "full"      // no room
+	NotMedia Kind = "not_media" // the bytes are not audio or video that malla takes
 	Internal Kind = "internal"  // a fault of ours
 )
 
@@ -28,6 +29,7 @@ var (
 	ErrNoLeader = &Error{Kind: NoLeader}
 	ErrBusy     = &Error{Kind: Busy}
 	ErrFull     = &Error{Kind: Full}
+	ErrNotMedia = &Error{Kind: NotMedia}
 	ErrInternal = &Error{Kind: Internal}
 )
 
