@@ -15,6 +15,9 @@ var (
 	ErrFull = errors.New("no room left on the disk")
 	// ErrTooLarge tells that a chunk is longer than ChunkSize or a blob than MaxBlobSize.
 	ErrTooLarge = errors.New("too large")
+	// ErrUnavailable tells that too few nodes could be reached: to keep the
+	// copies that were asked for, or to find one that can be read.
+	ErrUnavailable = errors.New("too few nodes can be reached")
 )
 
 // A Chunk is an open chunk whose bytes were checked against its name before
