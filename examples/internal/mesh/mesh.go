@@ -1,0 +1,245 @@
+// Package mesh starts the nodes of a mesh as processes of this machine, for the
+// examples that show what happens when one of them is killed.
+//
+// Every node gets the same command line: the addresses of all, and how many
+// form the mesh. Addresses are on 127.0.0.1 and stay the same over restarts;
+// data directories and logs lie in one directory that Close removes.
+package mesh
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Config says what to start.
+type Config struct {
+	Program string   // path of the malla binary
+	Nodes   int      // how many; at least one
+	Dir     string   // made for data and logs; it must not exist yet
+	Flags   []string // more flags for each `serve`
+}
+
+// A Mesh is a number of running nodes, counted from zero. Its methods may be
+// called from several goroutines, but not two of them for one node at once.
+type Mesh struct {
+	cfg    Config
+	secret string
+	nodes  []*node
+}
+
+// node is one process, or the place of one that was killed.
+type node struct {
+	name, http, gossip, peer string
+
+	mu   sync.Mutex // guards proc
+	proc *process   // nil while killed
+}
+
+// Start makes the directory, starts all nodes, and returns when each is ready
+// to serve. After an error nothing is left running, and the directory with the
+// logs stays for whoever looks for the cause.
+func Start(ctx context.Context, cfg Config) (*Mesh, error) {
+	if cfg.Nodes < 1 {
+		return nil, fmt.Errorf("a mesh of %d nodes", cfg.Nodes)
+	}
+	if err := os.Mkdir(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("directory of the mesh: %w", err)
+	}
+	var key [32]byte
+	rand.Read(key[:])
+	m := &Mesh{cfg: cfg, secret: hex.EncodeToString(key[:])}
+	ports, err := freePorts(3 * cfg.Nodes)
+	if err != nil {
+		return nil, err
+	}
+	for i := range cfg.Nodes {
+		m.nodes = append(m.nodes, &node{
+			name: fmt.Sprintf("node%d", i+1),
+			http: ports[3*i], gossip: ports[3*i+1], peer: ports[3*i+2],
+		})
+	}
+	for i := range m.nodes {
+		if err := m.Restart(i); err != nil {
+			return nil, errors.Join(err, m.stop())
+		}
+	}
+	for i := range m.nodes {
+		if err := m.Ready(ctx, i); err != nil {
+			return nil, errors.Join(fmt.Errorf("%w; its log: %s", err, m.LogFile(i)), m.stop())
+		}
+	}
+	return m, nil
+}
+
+// Len is how many nodes the mesh has, running or not.
+func (m *Mesh) Len() int { return len(m.nodes) }
+
+// URL is where the node's API and pages are, without a slash at its end.
+func (m *Mesh) URL(i int) string { return "http://" + m.nodes[i].http }
+
+// Name is the node's name in the mesh.
+func (m *Mesh) Name(i int) string { return m.nodes[i].name }
+
+// LogFile is where the node's output goes, over all its restarts.
+func (m *Mesh) LogFile(i int) string {
+	return filepath.Join(m.cfg.Dir, m.nodes[i].name+".log")
+}
+
+// Running tells whether the node's process runs.
+func (m *Mesh) Running(i int) bool {
+	n := m.nodes[i]
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.proc != nil && !n.proc.exited()
+}
+
+// Restart starts the node with the data that it has. A node that runs is left
+// alone.
+func (m *Mesh) Restart(i int) error {
+	n := m.nodes[i]
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.proc != nil && !n.proc.exited() {
+		return nil
+	}
+	var join []string
+	for _, other := range m.nodes {
+		join = append(join, other.gossip)
+	}
+	args := append([]string{
+		"serve", "--name", n.name, "--data", filepath.Join(m.cfg.Dir, n.name),
+		"--http", n.http, "--gossip", n.gossip, "--peer", n.peer, "--advertise", "127.0.0.1",
+		"--bootstrap-expect", fmt.Sprint(len(m.nodes)), "--join", strings.Join(join, ","),
+	}, m.cfg.Flags...)
+	p, err := start(m.cfg.Program, args, m.environment(), m.LogFile(i))
+	if err != nil {
+		return fmt.Errorf("start %s: %w", n.name, err)
+	}
+	n.proc = p
+	return nil
+}
+
+// environment is ours without what would change a node behind our back.
+func (m *Mesh) environment() []string {
+	var env []string
+	for _, e := range os.Environ() {
+		if !strings.HasPrefix(e, "MALLA_") {
+			env = append(env, e)
+		}
+	}
+	return append(env, "MALLA_SECRET="+m.secret)
+}
+
+// Kill ends the node's process at once, as a power cut would, and returns when
+// it is gone. A node that does not run is left alone.
+func (m *Mesh) Kill(i int) error {
+	n := m.nodes[i]
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.proc == nil {
+		return nil
+	}
+	n.proc.kill()
+	n.proc = nil
+	return nil
+}
+
+// Ready waits until the node answers that it has a leader and has caught up,
+// its process ends, or the context does.
+func (m *Mesh) Ready(ctx context.Context, i int) error {
+	wait := 20 * time.Millisecond
+	for {
+		reason := m.ask(ctx, i)
+		if reason == nil {
+			return nil
+		}
+		if !m.Running(i) {
+			return fmt.Errorf("%s ended while it started", m.Name(i))
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s is not ready: %w (last answer: %w)", m.Name(i), ctx.Err(), reason)
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, time.Second)
+	}
+}
+
+// ask asks the node once whether it is ready.
+func (m *Mesh) ask(ctx context.Context, i int) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.URL(i)+"/ready", nil)
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET /ready: %s", res.Status)
+	}
+	return nil
+}
+
+// Close asks all nodes to end, kills those that take longer than ten seconds,
+// and removes the directory.
+func (m *Mesh) Close() error {
+	return errors.Join(m.stop(), os.RemoveAll(m.cfg.Dir))
+}
+
+// stop ends all processes and leaves the files.
+func (m *Mesh) stop() error {
+	var all sync.WaitGroup
+	errs := make([]error, len(m.nodes))
+	for i, n := range m.nodes {
+		all.Go(func() {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			if n.proc == nil {
+				return
+			}
+			if err := n.proc.terminate(10 * time.Second); err != nil {
+				errs[i] = fmt.Errorf("stop %s: %w", n.name, err)
+			}
+			n.proc = nil
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// freePorts finds addresses on 127.0.0.1 whose TCP and UDP ports are free now.
+// All are held until the last one is found, so that they differ.
+func freePorts(n int) ([]string, error) {
+	var found []string
+	for tries := 0; len(found) < n; tries++ {
+		if tries > 10*n {
+			return nil, errors.New("no free ports on 127.0.0.1")
+		}
+		tcp, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer tcp.Close()
+		udp, err := net.ListenPacket("udp", tcp.Addr().String())
+		if err != nil {
+			continue // taken for UDP: the next one
+		}
+		defer udp.Close()
+		found = append(found, tcp.Addr().String())
+	}
+	return found, nil
+}
