@@ -1,0 +1,210 @@
+// Package replica keeps each chunk on several nodes, so that any of them may
+// die without a byte being lost: it spreads what arrives, reads from whichever
+// holder answers, makes missing copies again and collects what nobody names.
+//
+// Which nodes hold a chunk is computed, never stored: [blobs.Place] over the
+// members. What exists is decided by the agreed state alone, which this package
+// asks through [Config].Referenced.
+//
+// # Invariants
+//
+//   - Spread returns only after a majority of the copies is durable on distinct
+//     nodes, this one counted.
+//   - A byte is handed out only from a chunk whose hash was right as a whole.
+//   - A surplus copy goes only after every holder has verified its own; an
+//     unnamed chunk only after its grace time, seen twice, and only while every
+//     manifest could be read and the state is settled.
+//
+// # Concurrency
+//
+// All methods may be called at once. Run is the only loop; Spread leaves work
+// behind that Close ends and waits for.
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"malla/blobs"
+)
+
+// A Local is this node's durable store, as package disk implements it.
+type Local interface {
+	blobs.Store
+	Ledger
+	// Reserve sets room for n bytes aside until release is called.
+	Reserve(n int64) (release func(), err error)
+	// Adopt takes over a written file as the chunk, durably.
+	Adopt(ctx context.Context, upload string, ref blobs.Ref, path string) (created bool, err error)
+	// Link makes dst another name of the chunk's file, after verifying it.
+	Link(ctx context.Context, ref blobs.Ref, dst string) error
+}
+
+// A Ledger knows why and since when chunks are on this disk.
+type Ledger interface {
+	// PutFor is Put on behalf of an upload, which may be "".
+	PutFor(ctx context.Context, upload string, ref blobs.Ref, r io.Reader) (created bool, err error)
+	// KeepFor verifies the chunk and makes it count as used now, durably.
+	KeepFor(ctx context.Context, upload string, ref blobs.Ref) (int64, error)
+	// Discard deletes the chunk if only that upload ever wanted it.
+	Discard(ctx context.Context, upload string, ref blobs.Ref) (bool, error)
+	// Remove deletes the chunk unless it was used after the given time.
+	Remove(ctx context.Context, ref blobs.Ref, after time.Time) (bool, error)
+	// Each lists the chunks in the order of their refs.
+	Each(ctx context.Context, f func(ref blobs.Ref, size int64, used time.Time) error) error
+}
+
+// Peers are the nodes of the mesh and the link to them.
+type Peers interface {
+	// Nodes returns all members, this node and dead ones too, until they are
+	// removed for good.
+	Nodes() []Peer
+	// Do sends the request, whose URL is only a path, to that node and to no
+	// other.
+	Do(ctx context.Context, node string, req *http.Request) (*http.Response, error)
+}
+
+// A Peer is a node as far as keeping chunks goes.
+type Peer struct {
+	ID       string
+	Zone     string    // copies go to distinct zones; "" is a zone of its own
+	Weight   float64   // its capacity beside the others'; 0 or less keeps nothing
+	Alive    bool      // can be reached, as far as is known
+	Full     bool      // accepts no chunks, but keeps those it has
+	Draining bool      // is being emptied: accepts and keeps no chunks
+	Gone     time.Time // since when it is not alive; zero where that is not known
+}
+
+// A Config is what a Replica is made of. Zero times and limits mean their
+// defaults.
+type Config struct {
+	Self   string // id of this node
+	Copies int    // how many nodes should keep each chunk; default 3
+	Local  Local
+	Cache  blobs.Store // for copies of chunks that are held elsewhere; nil keeps them in memory while they are read
+	Peers  Peers
+	Logger *slog.Logger // nil discards
+
+	// Referenced yields the manifest of every blob that the agreed state
+	// names, from one view of it. Nil names nothing.
+	Referenced iter.Seq[blobs.Ref]
+	// Held yields chunks that nobody names yet and that must not be
+	// collected: those of unfinished uploads. Nil holds none.
+	Held iter.Seq[blobs.Ref]
+	// Settled tells whether this node's state is caught up. While it is not,
+	// nothing is deleted. Nil is never.
+	Settled func() bool
+
+	Grace        time.Duration // how long a vanished node still counts as a holder; default 1 minute
+	Every        time.Duration // time between rounds of repair that nobody asked for; default 10 minutes
+	Pause        time.Duration // least time between two rounds; default 5 seconds
+	SurplusAfter time.Duration // age at which a surplus copy may go; default 10 minutes
+	CollectAfter time.Duration // age at which an unnamed chunk may go; default 48 hours
+	SlowAfter    time.Duration // when a holder that has not answered is joined by the next; default 3 seconds
+	Stall        time.Duration // when a transfer on which nothing moves is given up; default 10 seconds
+	RepairRate   int64         // bytes a second that repair fetches at most; default 64 MiB
+}
+
+func (c *Config) setDefaults() {
+	c.Copies = orDefault(c.Copies, 3)
+	c.Grace = orDefault(c.Grace, time.Minute)
+	c.Every = orDefault(c.Every, 10*time.Minute)
+	c.Pause = orDefault(c.Pause, 5*time.Second)
+	c.SurplusAfter = orDefault(c.SurplusAfter, 10*time.Minute)
+	c.CollectAfter = orDefault(c.CollectAfter, 48*time.Hour)
+	c.SlowAfter = orDefault(c.SlowAfter, 3*time.Second)
+	c.Stall = orDefault(c.Stall, 10*time.Second)
+	c.RepairRate = orDefault(c.RepairRate, 64<<20)
+	nothing := func(func(blobs.Ref) bool) {}
+	if c.Referenced == nil {
+		c.Referenced = nothing
+	}
+	if c.Held == nil {
+		c.Held = nothing
+	}
+	if c.Settled == nil {
+		c.Settled = func() bool { return false }
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+func orDefault[T int | int64 | time.Duration](v, def T) T {
+	if v == 0 {
+		return def
+	}
+	return v
+}
+
+// A Replica is this node's part in keeping all chunks.
+type Replica struct {
+	cfg     Config
+	started time.Time
+	peers   remote
+	fetches fetches
+	memory  chan struct{} // one token for each chunk that may be held in memory
+	behind  chan struct{} // one token for each spread that may go on after its answer
+	repair  *repair
+	damaged atomic.Int64
+
+	mu      sync.Mutex                         // guards the fields below
+	closed  bool                               // no spread begins any more
+	spreads map[string]map[*spreading]struct{} // upload -> its spreads that are not done
+	wg      sync.WaitGroup                     // of the spreads
+}
+
+const (
+	maxInMemory = 4
+	maxBehind   = 16
+)
+
+// New returns a Replica. It starts nothing: the node mounts Handler on the
+// link and calls Run.
+func New(cfg Config) (*Replica, error) {
+	if cfg.Self == "" || cfg.Local == nil || cfg.Peers == nil {
+		return nil, errors.New("replica: Self, Local and Peers are needed")
+	}
+	if cfg.Copies < 0 {
+		return nil, fmt.Errorf("replica: copies is %d, want at least 1", cfg.Copies)
+	}
+	cfg.setDefaults()
+	r := &Replica{
+		cfg:     cfg,
+		started: time.Now(),
+		peers:   remote{do: cfg.Peers.Do, stall: cfg.Stall},
+		fetches: fetches{running: map[blobs.Ref]chan struct{}{}},
+		memory:  make(chan struct{}, maxInMemory),
+		behind:  make(chan struct{}, maxBehind),
+		spreads: map[string]map[*spreading]struct{}{},
+	}
+	r.repair = newRepair(r)
+	return r, nil
+}
+
+// Close ends the work that spreads left behind and waits for it. What it did
+// not get to, repair makes up for. It may be called twice.
+func (r *Replica) Close() error {
+	r.mu.Lock()
+	r.closed = true
+	for _, of := range r.spreads {
+		for sp := range of {
+			sp.cancel()
+		}
+	}
+	r.mu.Unlock()
+	r.wg.Wait()
+	return nil
+}
+
+// Reserve sets room for n bytes aside on this node's disk until release is
+// called, or returns [blobs.ErrFull].
+func (r *Replica) Reserve(n int64) (release func(), err error) { return r.cfg.Local.Reserve(n) }
