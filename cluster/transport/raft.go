@@ -1,0 +1,64 @@
+package transport
+
+import (
+	"context"
+	"net"
+	"strings"
+	"time"
+)
+
+// A RaftLayer carries the streams between the nodes' rafts. It is a
+// net.Listener that also dials. Closing it ends its streams and leaves the
+// link's other connections alone.
+type RaftLayer struct {
+	queue  *queue
+	dialer *dialer
+	conns  connSet // streams in use, both ways
+}
+
+// Accept waits for the stream of another node.
+func (r *RaftLayer) Accept() (net.Conn, error) {
+	conn, err := r.queue.Accept()
+	if err != nil {
+		return nil, err
+	}
+	tracked, ok := r.conns.add(conn)
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return tracked, nil
+}
+
+// Dial opens a stream to an address: "host:port", where any node of the mesh
+// may answer, or "node-id@host:port", where only that node may.
+func (r *RaftLayer) Dial(address string, timeout time.Duration) (net.Conn, error) {
+	ctx := context.Background()
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	nodeID, addr, found := strings.Cut(address, "@")
+	if !found {
+		nodeID, addr = "", address
+	}
+	conn, err := r.dialer.address(ctx, nodeID, addr, protocolRaft)
+	if err != nil {
+		return nil, err
+	}
+	tracked, ok := r.conns.add(conn)
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return tracked, nil
+}
+
+// Addr is the address of the link's listener.
+func (r *RaftLayer) Addr() net.Addr { return r.queue.Addr() }
+
+// Close ends all streams and makes Accept and Dial fail.
+func (r *RaftLayer) Close() error {
+	r.queue.Close()
+	r.conns.close()
+	return nil
+}
