@@ -1,0 +1,220 @@
+// Every call to the API, and nothing else calls it.
+//
+// Normally the API is that of the node which served the page, and the session is its HttpOnly cookie. With ?api=URL the
+// page works with another node: calls carry a bearer token that is kept for this tab alone, and media are loaded by
+// signed URLs, since neither the cookie nor a header can go along there.
+
+import { channel } from './channel.js';
+import { t } from './i18n.js';
+
+const asked = originOf(new URLSearchParams(location.search).get('api'));
+
+/** Origin of the other node's API, or '' for the node that served the page. */
+export const remoteAPI = asked && asked !== location.origin ? asked : '';
+export const apiOrigin = remoteAPI || location.origin;
+
+/** The session ended: who is signed in must sign in again. */
+export const unauthorized = channel();
+/** true: a change was refused since the mesh has no quorum; false: a change went through. */
+export const noQuorum = channel();
+
+const tokenKey = `malla.token.${remoteAPI}`;
+let token = remoteAPI ? readToken() : '';
+let newest = 0; // highest X-Malla-Index seen: what we did is never missing from what we read next
+
+/** A refused or failed call. status is 0 when no answer came; message may be shown to people. */
+export class ApiError extends Error {
+  constructor(status, message, body) {
+    super(message);
+    this.status = status;
+    this.body = body ?? {};
+  }
+}
+
+/** The origin of a node's address as a person writes it; '' when it is none. */
+export function originOf(text) {
+  let trimmed = (text ?? '').trim();
+  if (!trimmed) return '';
+  if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(trimmed)) trimmed = `http://${trimmed}`;
+  try {
+    const url = new URL(trimmed);
+    return url.protocol === 'http:' || url.protocol === 'https:' ? url.origin : '';
+  } catch {
+    return '';
+  }
+}
+
+function readToken() {
+  try {
+    return sessionStorage.getItem(tokenKey) ?? '';
+  } catch {
+    return '';
+  }
+}
+
+/** Keeps the bearer token of another node's API for this tab. With the page's own node it does nothing. */
+export function keepToken(value) {
+  if (!remoteAPI) return;
+  token = value ?? '';
+  try {
+    if (token) sessionStorage.setItem(tokenKey, token);
+    else sessionStorage.removeItem(tokenKey);
+  } catch {
+    // The token lives as long as the page.
+  }
+}
+
+/** What people may read of an error's body: RFC 9457 `detail`, also where it is a list. */
+export function problemText(status, body) {
+  const detail = body?.detail;
+  if (typeof detail === 'string' && detail) return detail;
+  if (Array.isArray(detail) && detail.length) return detail.map((d) => d.msg ?? String(d)).join('; ');
+  if (typeof body?.title === 'string' && body.title) return body.title;
+  return status ? t('error.status', { status }) : t('error.network');
+}
+
+// noted looks at every answer for what concerns the whole page.
+function noted(status, method, index) {
+  newest = Math.max(newest, Number(index) || 0);
+  const changes = method !== 'GET' && method !== 'HEAD';
+  if (changes && status === 503) noQuorum.emit(true);
+  else if (changes && status >= 200 && status < 300) noQuorum.emit(false);
+}
+
+/** Calls the API. Returns the parsed JSON, or null where there is none; throws ApiError. */
+async function call(path, { method = 'GET', json, signal, quiet = false } = {}) {
+  const headers = { Accept: 'application/json' };
+  if (json !== undefined) headers['Content-Type'] = 'application/json';
+  if (token) headers.Authorization = `Bearer ${token}`;
+  if (newest) headers['X-Malla-Index'] = String(newest);
+  let response;
+  try {
+    response = await fetch(remoteAPI + path, {
+      method,
+      headers,
+      signal,
+      body: json === undefined ? undefined : JSON.stringify(json),
+      credentials: remoteAPI ? 'omit' : 'same-origin',
+      cache: 'no-store',
+    });
+  } catch (error) {
+    if (error.name === 'AbortError') throw error;
+    throw new ApiError(0, t('error.network'));
+  }
+  noted(response.status, method, response.headers.get('X-Malla-Index'));
+  const body = await readJSON(response);
+  if (response.ok) return body;
+  if (response.status === 401 && !quiet) unauthorized.emit();
+  throw new ApiError(response.status, problemText(response.status, body), body);
+}
+
+async function readJSON(response) {
+  if (!/\bjson\b/.test(response.headers.get('Content-Type') ?? '')) return null;
+  try {
+    return await response.json();
+  } catch {
+    return null;
+  }
+}
+
+const enc = encodeURIComponent;
+
+// Accounts
+
+export const me = () => call('/auth/me', { quiet: true });
+export const signUp = (username, password) => call('/auth/signup', { method: 'POST', json: { username, password }, quiet: true });
+export const logIn = (username, password) => call('/auth/login', { method: 'POST', json: { username, password }, quiet: true });
+export const setUp = (setupToken, username, password) => call('/auth/setup', { method: 'POST', json: { token: setupToken, username, password }, quiet: true });
+export const logOut = () => call('/auth/logout', { method: 'POST', quiet: true });
+
+// Media
+
+/** All items of the library, page by page; at most 10,000. */
+export async function listMedia() {
+  const items = [];
+  let cursor = '';
+  do {
+    const page = await call(`/media?limit=200${cursor && `&cursor=${enc(cursor)}`}`);
+    items.push(...(page.items ?? (page.objects ?? []).map((name) => ({ id: name, name }))));
+    cursor = page.next ?? '';
+  } while (cursor && items.length < 10000);
+  return items;
+}
+
+export const deleteMedia = (name) => call(`/media/${enc(name)}`, { method: 'DELETE' });
+
+/** Where the bytes of an item are for a media element or a download. */
+export async function mediaURL(item) {
+  if (!remoteAPI) return `/media/${enc(item.name)}`;
+  const { url } = await call(`/media/${enc(item.id ?? item.name)}/url`, { method: 'POST' });
+  return new URL(url, remoteAPI).href;
+}
+
+/** Whether an item's bytes can be had at all; throws ApiError when not. Tells a lost file from one that cannot be decoded. */
+export async function checkMedia(url) {
+  let response;
+  try {
+    response = await fetch(url, { method: 'HEAD', credentials: remoteAPI ? 'omit' : 'same-origin' });
+  } catch {
+    throw new ApiError(0, t('error.network'));
+  }
+  if (response.status === 401 && !remoteAPI) unauthorized.emit();
+  if (!response.ok) throw new ApiError(response.status, response.status === 404 ? t('error.gone') : t('error.status', { status: response.status }));
+}
+
+/**
+ * Sends a file. onProgress(sent, total) is called on the way, with sent === total when only the server's answer is awaited.
+ * Returns {promise, cancel}; the promise rejects with ApiError, or with an AbortError after cancel().
+ */
+export function upload(file, onProgress) {
+  const xhr = new XMLHttpRequest();
+  const promise = new Promise((resolve, reject) => {
+    xhr.open('POST', `${remoteAPI}/upload`);
+    xhr.setRequestHeader('Accept', 'application/json');
+    if (token) xhr.setRequestHeader('Authorization', `Bearer ${token}`);
+    xhr.upload.addEventListener('progress', (event) => { if (event.lengthComputable) onProgress(event.loaded, event.total); });
+    xhr.addEventListener('abort', () => reject(new DOMException('cancelled', 'AbortError')));
+    xhr.addEventListener('error', () => reject(new ApiError(0, t('error.network'))));
+    xhr.addEventListener('load', () => {
+      noted(xhr.status, 'POST', xhr.getResponseHeader('X-Malla-Index'));
+      let body = null;
+      try {
+        body = JSON.parse(xhr.responseText);
+      } catch {
+        // Not JSON: the status alone speaks.
+      }
+      if (xhr.status >= 200 && xhr.status < 300) return resolve(body ?? {});
+      if (xhr.status === 401) unauthorized.emit();
+      reject(new ApiError(xhr.status, problemText(xhr.status, body), body));
+    });
+    const form = new FormData();
+    form.append('file', file, file.name);
+    xhr.send(form);
+  });
+  return { promise, cancel: () => xhr.abort() };
+}
+
+// Conversions
+
+export const formats = () => call('/formats');
+export const convert = (name, format, options) => call('/convert', { method: 'POST', json: { input_file: name, output_format: format, options } });
+export const listJobs = async (limit = 100) => (await call(`/jobs?limit=${limit}`)).jobs ?? [];
+export const cancelJob = (id) => call(`/jobs/${enc(id)}`, { method: 'DELETE' });
+export const queueStats = () => call('/queue/stats');
+
+// Shares
+
+export const share = (name, minutes) => call(`/share/${enc(name)}?minutes=${minutes}`, { method: 'POST' });
+export const listShares = async () => (await call('/shares')).shares ?? [];
+export const revokeShare = (id) => call(`/shares/${enc(id)}`, { method: 'DELETE' });
+
+// The mesh
+
+export const version = () => call('/version', { quiet: true });
+export const ready = () => call('/ready', { quiet: true });
+export const listNodes = async () => (await call('/nodes', { quiet: true })).nodes ?? [];
+export const workerStats = () => call('/workers/stats', { quiet: true });
+export const publicJobs = async (limit = 20) => (await call(`/jobs?limit=${limit}`, { quiet: true })).jobs ?? [];
+
+/** The address of the event stream, or '' where it cannot be used: an EventSource sends no bearer token. */
+export const eventsURL = (query = '') => (remoteAPI && !query ? '' : `${remoteAPI}/events${query}`);
