@@ -269,3 +269,39 @@ func (r *Replica) Discard(ctx context.Context, upload string, refs []blobs.Ref) 
 	}
 	return errors.Join(errs...)
 }
+
+// Confirm makes sure that a majority of the copies of each chunk is durable and
+// sound on distinct nodes now, and that no collector takes them within its
+// grace time. It is for a blob that a record is about to name without having
+// been uploaded just before; [Replica.ConfirmBlob] does it for a whole blob.
+func (r *Replica) Confirm(ctx context.Context, upload string, refs []blobs.Ref) error {
+	for _, ref := range refs {
+		if err := r.confirm(ctx, upload, ref); err != nil {
+			return fmt.Errorf("confirm %s: %w", ref.Short(), err)
+		}
+	}
+	return nil
+}
+
+// ConfirmBlob is Confirm for the manifest and all chunks of the blob.
+func (r *Replica) ConfirmBlob(ctx context.Context, ref blobs.Ref) error {
+	m, err := r.Manifest(ctx, ref)
+	if err != nil {
+		return err
+	}
+	return r.Confirm(ctx, "", append(m.Chunks, ref))
+}
+
+func (r *Replica) confirm(ctx context.Context, upload string, ref blobs.Ref) error {
+	if _, err := r.cfg.Local.KeepFor(ctx, upload, ref); err != nil {
+		c, err := r.OpenChunk(ctx, ref)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		if _, err := r.cfg.Local.PutFor(ctx, upload, ref, c); err != nil {
+			return err
+		}
+	}
+	return r.spread(ctx, upload, ref)
+}

@@ -1,0 +1,245 @@
+package upload
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+
+	"malla/blobs"
+)
+
+// bufferSize is what reading needs of memory for each upload, in bytes.
+const bufferSize = 128 << 10
+
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+
+// A cutter cuts bytes into chunks as they arrive. It fills one file while the
+// one before is being spread; when that takes longer, filling waits.
+type cutter struct {
+	dest   Dest
+	upload string
+	path   func(chunk int) string  // of the file that is filled
+	spread func(spreadChunk) error // is told of each chunk in order, when it is safe
+
+	part    *os.File // nil before the first byte of a chunk
+	partLen int64
+	chunk   hash.Hash // of the part
+	whole   hash.Hash // of everything
+	size    int64     // of everything
+	chunks  []blobs.Ref
+	tried   []blobs.Ref // all that was handed on, also where that failed
+	release func()      // gives back the room of the part
+
+	flight *flight // nil where nothing is being spread
+}
+
+// A spreadChunk is a chunk that enough nodes have.
+type spreadChunk struct {
+	ref   blobs.Ref
+	len   int64
+	whole []byte // state of the hash of everything up to its end
+}
+
+// A flight is a chunk on its way.
+type flight struct {
+	spreadChunk
+	cancel context.CancelFunc
+	done   chan error
+}
+
+func newCutter(dest Dest, upload string, path func(chunk int) string, spread func(spreadChunk) error) *cutter {
+	return &cutter{
+		dest: dest, upload: upload, path: path, spread: spread,
+		chunk: sha256.New(), whole: sha256.New(), release: func() {},
+	}
+}
+
+// fill takes all bytes of r, at most limit of them: more are ErrTooLarge.
+func (c *cutter) fill(ctx context.Context, r io.Reader, limit int64) error {
+	buf := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(buf)
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := r.Read(buf[:])
+		if limit -= int64(n); limit < 0 {
+			return fmt.Errorf("%w: more bytes than announced or allowed", blobs.ErrTooLarge)
+		}
+		if err := c.write(ctx, buf[:n]); err != nil {
+			return err
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (c *cutter) write(ctx context.Context, p []byte) error {
+	for len(p) > 0 {
+		if err := c.open(); err != nil {
+			return err
+		}
+		n := min(int64(len(p)), blobs.ChunkSize-c.partLen)
+		// At its place, not at the end: a write that broke may have left some.
+		if _, err := c.part.WriteAt(p[:n], c.partLen); err != nil {
+			return asFull(err)
+		}
+		c.chunk.Write(p[:n])
+		c.whole.Write(p[:n])
+		c.partLen += n
+		c.size += n
+		p = p[n:]
+		if c.partLen == blobs.ChunkSize {
+			if err := c.endChunk(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// index is the place of the part in the manifest.
+func (c *cutter) index() int {
+	if c.flight != nil {
+		return len(c.chunks) + 1
+	}
+	return len(c.chunks)
+}
+
+// open makes sure that there is a part to write to.
+func (c *cutter) open() error {
+	if c.part != nil {
+		return nil
+	}
+	release, err := c.dest.Reserve(blobs.ChunkSize - c.partLen)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(c.path(c.index()), os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		release()
+		return asFull(err)
+	}
+	c.part, c.release = f, release
+	return nil
+}
+
+// endChunk sends the part on its way once the one before has arrived.
+func (c *cutter) endChunk(ctx context.Context) error {
+	path, release := c.part.Name(), c.release
+	err := errors.Join(c.part.Truncate(c.partLen), c.part.Close())
+	c.part, c.release = nil, func() {}
+	state, stateErr := c.whole.(encoding.BinaryMarshaler).MarshalBinary()
+	if err := errors.Join(err, stateErr, c.land()); err != nil {
+		release()
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	f := &flight{spreadChunk{blobs.Ref(c.chunk.Sum(nil)), c.partLen, state}, cancel, make(chan error, 1)}
+	c.tried = append(c.tried, f.ref)
+	go func() {
+		err := c.dest.Spread(ctx, c.upload, f.ref, path)
+		release()
+		f.done <- err
+	}()
+	c.flight = f
+	c.chunk.Reset()
+	c.partLen = 0
+	return nil
+}
+
+// land waits for the chunk on its way.
+func (c *cutter) land() error {
+	f := c.flight
+	if f == nil {
+		return nil
+	}
+	err := <-f.done
+	f.cancel()
+	c.flight = nil
+	if err != nil {
+		return err
+	}
+	c.chunks = append(c.chunks, f.ref)
+	return c.spread(f.spreadChunk)
+}
+
+// finish spreads what is left and then the manifest.
+func (c *cutter) finish(ctx context.Context) (blobs.Blob, error) {
+	if c.partLen > 0 {
+		if err := c.open(); err != nil { // closed since it was filled
+			return blobs.Blob{}, err
+		}
+		if err := c.endChunk(ctx); err != nil {
+			return blobs.Blob{}, err
+		}
+	}
+	if err := c.land(); err != nil {
+		return blobs.Blob{}, err
+	}
+	m := blobs.Manifest{Size: c.size, SHA256: blobs.Ref(c.whole.Sum(nil)), Chunks: c.chunks}
+	data := m.Encode()
+	release, err := c.dest.Reserve(int64(len(data)))
+	if err != nil {
+		return blobs.Blob{}, err
+	}
+	defer release()
+	path := c.path(len(c.chunks))
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		return blobs.Blob{}, errors.Join(asFull(err), os.Remove(path))
+	}
+	blob := m.Blob()
+	c.tried = append(c.tried, blob.Ref)
+	if err := c.dest.Spread(ctx, c.upload, blob.Ref, path); err != nil {
+		return blobs.Blob{}, fmt.Errorf("manifest: %w", err)
+	}
+	return blob, nil
+}
+
+// rest closes the part, to be continued.
+func (c *cutter) rest() error {
+	err := c.land()
+	if c.part == nil {
+		return err
+	}
+	err = errors.Join(err, c.part.Sync(), c.part.Close())
+	c.release()
+	c.part, c.release = nil, func() {}
+	return err
+}
+
+// stop gives up what is on its way and removes the files.
+func (c *cutter) stop() {
+	if f := c.flight; f != nil {
+		f.cancel()
+		<-f.done
+		c.flight = nil
+	}
+	if c.part != nil {
+		c.part.Close()
+		c.part = nil
+	}
+	c.release()
+	for i := len(c.chunks); i <= len(c.chunks)+1; i++ {
+		os.Remove(c.path(i))
+	}
+}
+
+// asFull gives the system's ways of saying that the disk is full our name.
+func asFull(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w: %w", blobs.ErrFull, err)
+	}
+	return err
+}

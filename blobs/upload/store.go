@@ -1,0 +1,226 @@
+// Package upload takes bytes on their way in: it cuts them into chunks as they
+// arrive, hands each finished chunk on to be spread, and stores the manifest in
+// the end, so that one Ref names what was uploaded.
+//
+// [Store.Write] does it in one go. A resumable upload is created, appended to
+// as often as the network breaks, and finished; what was acknowledged of it is
+// on this node's disk and survives the process.
+//
+// # Invariants
+//
+//   - Bytes are hashed once, as they arrive, and written once: a finished chunk's
+//     file becomes the chunk.
+//   - The offset that is told covers only what is fsynced here or spread.
+//   - At most one chunk of an upload is being filled while another is spread;
+//     memory does not grow with the size of what is uploaded.
+//   - Discarding never removes what anybody else may want.
+//
+// # Concurrency
+//
+// All methods may be called at once. An upload takes one Append, Finish or
+// Terminate at a time; another one meanwhile is [ErrBusy].
+package upload
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"malla/blobs"
+)
+
+var (
+	// ErrNotFound tells that there is no such upload on this node.
+	ErrNotFound = errors.New("upload not found")
+	// ErrBusy tells that the upload is being worked on by somebody else.
+	ErrBusy = errors.New("the upload is in use")
+	// ErrOffset tells that bytes were sent for another offset than the next one.
+	ErrOffset = errors.New("the upload continues at another offset")
+	// ErrIncomplete tells that bytes of the upload are still missing.
+	ErrIncomplete = errors.New("the upload is not complete")
+	// ErrFinished tells that the upload takes no more bytes.
+	ErrFinished = errors.New("the upload is finished")
+)
+
+// A Dest is where chunks go, as package replica implements it.
+type Dest interface {
+	// Reserve sets room for n bytes aside on this disk until release is
+	// called, or returns [blobs.ErrFull].
+	Reserve(n int64) (release func(), err error)
+	// Spread takes over the file at path, which lies on the disk of the
+	// chunks, as the chunk named ref, and returns when enough nodes have it.
+	Spread(ctx context.Context, upload string, ref blobs.Ref, path string) error
+	// Confirm makes sure that enough nodes still have each chunk, and that
+	// no collector is about to take it.
+	Confirm(ctx context.Context, upload string, refs []blobs.Ref) error
+	// Discard removes the chunks that only this upload ever wanted.
+	Discard(ctx context.Context, upload string, refs []blobs.Ref) error
+}
+
+// A Config says where unfinished uploads lie. Zero times mean their defaults.
+type Config struct {
+	Dir    string // made where it is missing; on the same file system as the chunks, else they are copied
+	Dest   Dest
+	Logger *slog.Logger  // nil discards
+	Expire time.Duration // how long an upload may rest before it is terminated; default 24 hours
+	// ConfirmAfter is the age from which the chunks of an upload are
+	// confirmed before it is finished. It must stay well under the grace time
+	// of the collector. Default 12 hours.
+	ConfirmAfter time.Duration
+}
+
+// A Store keeps the uploads that came to this node.
+type Store struct {
+	cfg Config
+
+	mu      sync.Mutex         // guards the fields below
+	uploads map[string]*upload // id -> upload, resumable ones and what Write has finished
+}
+
+// Open returns the store in cfg.Dir with the unfinished uploads of before.
+// There is nothing to close.
+func Open(cfg Config) (*Store, error) {
+	if cfg.Expire == 0 {
+		cfg.Expire = 24 * time.Hour
+	}
+	if cfg.ConfirmAfter == 0 {
+		cfg.ConfirmAfter = 12 * time.Hour
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Store{cfg: cfg, uploads: map[string]*upload{}}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open uploads: %w", err)
+	}
+	if err := s.load(); err != nil {
+		return nil, fmt.Errorf("open uploads: %w", err)
+	}
+	return s, nil
+}
+
+// load reads the journals and removes files that belong to none.
+func (s *Store) load() error {
+	entries, err := os.ReadDir(s.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		id, isJournal := strings.CutSuffix(e.Name(), journalSuffix)
+		if !isJournal {
+			continue
+		}
+		u, err := s.loadUpload(id)
+		if err != nil {
+			s.cfg.Logger.Warn("unreadable upload removed", "upload", id, "err", err)
+			os.Remove(filepath.Join(s.cfg.Dir, e.Name()))
+			continue
+		}
+		s.uploads[id] = u
+	}
+	for _, e := range entries {
+		id, _, _ := strings.Cut(e.Name(), ".")
+		if s.uploads[id] == nil {
+			os.Remove(filepath.Join(s.cfg.Dir, e.Name()))
+		}
+	}
+	return nil
+}
+
+// NewID returns a new upload's id: 32 hex digits that nobody can guess.
+func NewID() string {
+	var id [16]byte
+	rand.Read(id[:])
+	return hex.EncodeToString(id[:])
+}
+
+func (s *Store) get(id string) (*upload, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.uploads[id]
+	if u == nil {
+		return nil, ErrNotFound
+	}
+	return u, nil
+}
+
+func (s *Store) add(u *upload) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.uploads[u.id] = u
+}
+
+func (s *Store) remove(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.uploads, id)
+}
+
+func (s *Store) all() []*upload {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*upload, 0, len(s.uploads))
+	for _, u := range s.uploads {
+		all = append(all, u)
+	}
+	return all
+}
+
+// Held yields the chunks of all uploads here that may not be named by a record
+// yet: the collector must not take them.
+func (s *Store) Held(yield func(blobs.Ref) bool) {
+	for _, u := range s.all() {
+		for _, ref := range u.refs() {
+			if !yield(ref) {
+				return
+			}
+		}
+	}
+}
+
+// Run expires uploads that nobody continues until ctx ends, whose error it
+// returns.
+func (s *Store) Run(ctx context.Context) error {
+	tick := time.NewTicker(min(10*time.Minute, s.cfg.Expire))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case now := <-tick.C:
+			if n := s.Expire(ctx, now); n > 0 {
+				s.cfg.Logger.Info("uploads expired", "count", n)
+			}
+		}
+	}
+}
+
+// Expire ends the uploads whose time was over at now and returns how many:
+// unfinished ones are terminated, finished ones only forgotten, since a record
+// may name their blob.
+func (s *Store) Expire(ctx context.Context, now time.Time) int {
+	n := 0
+	for _, u := range s.all() {
+		if !u.info().Expires.Before(now) {
+			continue
+		}
+		err := s.Terminate(ctx, u.id)
+		if errors.Is(err, ErrFinished) {
+			err = s.Forget(u.id)
+		}
+		if err != nil {
+			s.cfg.Logger.Warn("upload not expired", "upload", u.id, "err", err)
+			continue
+		}
+		n++
+	}
+	return n
+}

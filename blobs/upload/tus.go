@@ -1,0 +1,141 @@
+package upload
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/tus/tusd/v2/pkg/handler"
+	"github.com/tus/tusd/v2/pkg/memorylocker"
+
+	"malla/blobs"
+)
+
+// A Tus is a [Store] behind tusd's handler: its core, termination, deferred
+// length and lock.
+type Tus struct {
+	store *Store
+	owner func(ctx context.Context) string
+}
+
+// NewTus returns s as a data store of tusd. Owner says who sent the request
+// that ctx belongs to; somebody else's uploads are not found.
+func NewTus(s *Store, owner func(ctx context.Context) string) *Tus {
+	return &Tus{store: s, owner: owner}
+}
+
+// UseIn makes composer use the store.
+func (t *Tus) UseIn(composer *handler.StoreComposer) {
+	composer.UseCore(t)
+	composer.UseTerminater(t)
+	composer.UseLengthDeferrer(t)
+	// Where a client comes back while its old request still hangs, the lock
+	// lets the new one interrupt the old one.
+	memorylocker.New().UseIn(composer)
+}
+
+// NewUpload implements [handler.DataStore].
+func (t *Tus) NewUpload(ctx context.Context, info handler.FileInfo) (handler.Upload, error) {
+	size := info.Size
+	if info.SizeIsDeferred {
+		size = -1
+	}
+	i, err := t.store.Create(ctx, New{ID: info.ID, Owner: t.owner(ctx), Size: size, Meta: info.MetaData})
+	if err != nil {
+		return nil, t.store.tusError(err)
+	}
+	return &tusUpload{t.store, i.ID}, nil
+}
+
+// GetUpload implements [handler.DataStore].
+func (t *Tus) GetUpload(ctx context.Context, id string) (handler.Upload, error) {
+	i, err := t.store.Get(id)
+	if err != nil || i.Owner != t.owner(ctx) {
+		return nil, handler.ErrNotFound
+	}
+	return &tusUpload{t.store, id}, nil
+}
+
+// AsTerminatableUpload implements [handler.TerminaterDataStore].
+func (t *Tus) AsTerminatableUpload(u handler.Upload) handler.TerminatableUpload {
+	return u.(*tusUpload)
+}
+
+// AsLengthDeclarableUpload implements [handler.LengthDeferrerDataStore].
+func (t *Tus) AsLengthDeclarableUpload(u handler.Upload) handler.LengthDeclarableUpload {
+	return u.(*tusUpload)
+}
+
+type tusUpload struct {
+	store *Store
+	id    string
+}
+
+func (u *tusUpload) WriteChunk(ctx context.Context, offset int64, src io.Reader) (int64, error) {
+	n, err := u.store.Append(ctx, u.id, offset, src)
+	return n, u.store.tusError(err)
+}
+
+func (u *tusUpload) GetInfo(ctx context.Context) (handler.FileInfo, error) {
+	i, err := u.store.Get(u.id)
+	if err != nil {
+		return handler.FileInfo{}, u.store.tusError(err)
+	}
+	return handler.FileInfo{
+		ID: i.ID, Size: max(i.Size, 0), SizeIsDeferred: i.Size < 0, Offset: i.Offset, MetaData: i.Meta,
+	}, nil
+}
+
+func (u *tusUpload) GetReader(ctx context.Context) (io.ReadCloser, error) {
+	return nil, handler.ErrNotImplemented
+}
+
+func (u *tusUpload) FinishUpload(ctx context.Context) error {
+	_, err := u.store.Finish(ctx, u.id)
+	return u.store.tusError(err)
+}
+
+func (u *tusUpload) Terminate(ctx context.Context) error {
+	err := u.store.Terminate(ctx, u.id)
+	if errors.Is(err, ErrFinished) {
+		return handler.ErrNotFound // it is an item of the library by now
+	}
+	return u.store.tusError(err)
+}
+
+func (u *tusUpload) DeclareLength(ctx context.Context, length int64) error {
+	return u.store.tusError(u.store.DeclareLength(ctx, u.id, length))
+}
+
+var (
+	errTusFull        = handler.NewError("ERR_NO_ROOM", "no room left on the disk", http.StatusInsufficientStorage)
+	errTusInternal    = handler.NewError("ERR_INTERNAL", "internal error", http.StatusInternalServerError)
+	errTusUnavailable = handler.NewError("ERR_UNAVAILABLE", "too few nodes can be reached", http.StatusServiceUnavailable)
+)
+
+// tusError gives our errors the ones that tusd has an answer for. Others are
+// logged here: tusd would tell the client.
+func (s *Store) tusError(err error) error {
+	var known handler.Error
+	switch {
+	case err == nil, errors.As(err, &known), errors.Is(err, context.Canceled):
+		return err
+	case errors.Is(err, ErrNotFound):
+		return handler.ErrNotFound
+	case errors.Is(err, ErrBusy):
+		return handler.ErrFileLocked
+	case errors.Is(err, ErrOffset):
+		return handler.ErrMismatchOffset
+	case errors.Is(err, ErrIncomplete):
+		return handler.ErrUploadNotFinished
+	case errors.Is(err, blobs.ErrTooLarge):
+		return handler.ErrSizeExceeded
+	case errors.Is(err, blobs.ErrFull):
+		return errTusFull
+	case errors.Is(err, blobs.ErrUnavailable):
+		return errTusUnavailable
+	}
+	s.cfg.Logger.Error("resumable upload", "err", err)
+	return errTusInternal
+}

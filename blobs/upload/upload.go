@@ -1,0 +1,464 @@
+package upload
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"sync"
+	"time"
+
+	"malla/blobs"
+)
+
+// New is what a resumable upload begins with.
+type New struct {
+	ID    string // chosen by NewID where it is empty
+	Owner string
+	Size  int64             // in bytes; negative while it is not known
+	Meta  map[string]string // the client's; kept as it is
+}
+
+// Info is how an upload stands.
+type Info struct {
+	ID       string
+	Owner    string
+	Size     int64 // in bytes; -1 while it is not known
+	Offset   int64 // where the next byte belongs
+	Meta     map[string]string
+	Created  time.Time
+	Expires  time.Time  // when it is given up unless it goes on
+	Finished bool       // whether all bytes are safe
+	Blob     blobs.Blob // what they are; only where Finished
+}
+
+// An upload is one upload's memory.
+type upload struct {
+	id   string
+	turn turn    // who has it works on the upload: journal, files and cut
+	cut  *cutter // nil until it is needed, and after an error
+
+	mu    sync.Mutex // guards the field below
+	state state
+}
+
+// A state is what the journal says.
+type state struct {
+	created  created
+	at       time.Time // when it was created
+	expires  time.Time
+	chunks   []blobs.Ref
+	size     int64  // of everything in chunks
+	whole    []byte // state of the hash of everything in chunks
+	part     partOnDisk
+	blob     blobs.Blob
+	finished bool
+}
+
+// A turn is a lock that can be refused.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+func (t turn) take() bool {
+	select {
+	case t <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (t turn) give() { <-t }
+
+func (st *state) apply(e entry, expire time.Duration) {
+	st.expires = e.At.Add(expire)
+	switch {
+	case e.Create != nil:
+		st.created, st.at = *e.Create, e.At
+	case e.Length != nil:
+		st.created.Size = *e.Length
+	case e.Chunk != nil:
+		st.addChunk(spreadChunk{e.Chunk.Ref, e.Chunk.Len, e.Chunk.Whole})
+	case e.Part != nil:
+		st.part = *e.Part
+	case e.Done != nil:
+		st.blob, st.finished = *e.Done, true
+	}
+}
+
+func (st *state) addChunk(sc spreadChunk) {
+	st.chunks, st.whole = append(st.chunks, sc.ref), sc.whole
+	st.size += sc.len
+	st.part = partOnDisk{}
+}
+
+func (u *upload) info() Info {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	st := &u.state
+	i := Info{
+		ID: u.id, Owner: st.created.Owner, Size: st.created.Size, Meta: st.created.Meta,
+		Created: st.at, Expires: st.expires, Finished: st.finished, Blob: st.blob,
+		Offset: st.size + st.part.Len,
+	}
+	if st.finished {
+		i.Offset = st.blob.Size
+	}
+	return i
+}
+
+// refs returns the chunks that are safe so far, the manifest too.
+func (u *upload) refs() []blobs.Ref {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	refs := slices.Clone(u.state.chunks)
+	if u.state.finished {
+		refs = append(refs, u.state.blob.Ref)
+	}
+	return refs
+}
+
+func (u *upload) addChunk(sc spreadChunk) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.state.addChunk(sc)
+}
+
+func (u *upload) finish(blob blobs.Blob) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.state.blob, u.state.finished = blob, true
+}
+
+func (s *Store) journal(id string) string { return filepath.Join(s.cfg.Dir, id+journalSuffix) }
+
+func (s *Store) part(id string, chunk int) string {
+	return filepath.Join(s.cfg.Dir, fmt.Sprintf("%s.%d.part", id, chunk))
+}
+
+// step makes e durable and then true.
+func (s *Store) step(u *upload, e entry) error {
+	e.At = time.Now()
+	if err := appendEntry(s.journal(u.id), e); err != nil {
+		return err
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.state.apply(e, s.cfg.Expire)
+	return nil
+}
+
+func (s *Store) loadUpload(id string) (*upload, error) {
+	data, err := os.ReadFile(s.journal(id))
+	if err != nil {
+		return nil, err
+	}
+	entries, whole := decodeJournal(data)
+	if len(entries) == 0 || entries[0].Create == nil {
+		return nil, errBadEntry
+	}
+	if whole < int64(len(data)) {
+		if err := os.Truncate(s.journal(id), whole); err != nil {
+			return nil, err
+		}
+	}
+	u := &upload{id: id, turn: newTurn()}
+	for _, e := range entries {
+		u.state.apply(e, s.cfg.Expire)
+	}
+	if !u.state.finished {
+		u.cut, err = s.resume(u)
+	}
+	return u, err
+}
+
+// resume returns a cutter that stands where the journal and the part's file
+// agree, and makes the state say so.
+func (s *Store) resume(u *upload) (*cutter, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	st := &u.state
+	c := newCutter(s.cfg.Dest, u.id, func(chunk int) string { return s.part(u.id, chunk) }, func(sc spreadChunk) error {
+		return s.step(u, entry{Chunk: &chunkDone{Ref: sc.ref, Len: sc.len, Whole: sc.whole}})
+	})
+	if err := restoreHash(c.whole, st.whole); err != nil {
+		return nil, fmt.Errorf("resume upload: %w", err)
+	}
+	c.chunks = slices.Clone(st.chunks)
+	c.size = st.size
+	// Nothing is known of a part that a failed step left behind.
+	os.Remove(s.part(u.id, len(st.chunks)+1))
+	path := s.part(u.id, len(st.chunks))
+	if st.part.Chunk != len(st.chunks) || c.readPart(path, st.part) != nil {
+		st.part = partOnDisk{}
+		c.chunk.Reset()
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func restoreHash(h any, state []byte) error {
+	if state == nil {
+		return nil
+	}
+	return h.(encoding.BinaryUnmarshaler).UnmarshalBinary(state)
+}
+
+var errOtherPart = errors.New("the part on the disk is not the one in the journal")
+
+// readPart hashes what is on the disk of the part that was filled last, cuts
+// off what was written later but not fsynced, and checks the rest.
+func (c *cutter) readPart(path string, want partOnDisk) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Truncate(want.Len); err != nil {
+		return err
+	}
+	data, err := io.ReadAll(io.LimitReader(f, want.Len))
+	if err != nil {
+		return err
+	}
+	if blobs.Ref(sha256.Sum256(data)) != want.Sum {
+		return errOtherPart
+	}
+	c.chunk.Write(data)
+	c.whole.Write(data)
+	c.partLen = want.Len
+	c.size += want.Len
+	return nil
+}
+
+var validID = regexp.MustCompile(`^[0-9a-zA-Z_-]{1,64}$`) // it becomes a file's name
+
+// Create begins a resumable upload.
+func (s *Store) Create(ctx context.Context, n New) (Info, error) {
+	if n.ID == "" {
+		n.ID = NewID()
+	}
+	if !validID.MatchString(n.ID) {
+		return Info{}, fmt.Errorf("upload: %q is no id", n.ID)
+	}
+	n.Size = max(n.Size, -1)
+	if n.Size > blobs.MaxBlobSize {
+		return Info{}, fmt.Errorf("%w: %d bytes", blobs.ErrTooLarge, n.Size)
+	}
+	// A disk without room says so before the client begins to send.
+	release, err := s.cfg.Dest.Reserve(min(max(n.Size, 0), blobs.ChunkSize))
+	if err != nil {
+		return Info{}, err
+	}
+	release()
+	e := entry{At: time.Now(), Create: &created{Owner: n.Owner, Size: n.Size, Meta: n.Meta}}
+	if err := createJournal(s.cfg.Dir, s.journal(n.ID), e); err != nil {
+		return Info{}, err
+	}
+	u := &upload{id: n.ID, turn: newTurn()}
+	u.state.apply(e, s.cfg.Expire)
+	s.add(u)
+	return u.info(), nil
+}
+
+// Get returns how the upload stands.
+func (s *Store) Get(id string) (Info, error) {
+	u, err := s.get(id)
+	if err != nil {
+		return Info{}, err
+	}
+	return u.info(), nil
+}
+
+// List returns the owner's uploads that are not finished, in no order.
+func (s *Store) List(owner string) []Info {
+	var infos []Info
+	for _, u := range s.all() {
+		if i := u.info(); i.Owner == owner && !i.Finished && !i.Created.IsZero() {
+			infos = append(infos, i)
+		}
+	}
+	return infos
+}
+
+// work gives f the upload for itself.
+func (s *Store) work(id string, f func(u *upload) error) error {
+	u, err := s.get(id)
+	if err != nil {
+		return err
+	}
+	if !u.turn.take() {
+		return ErrBusy
+	}
+	defer u.turn.give()
+	if _, err := s.get(id); err != nil {
+		return err // terminated meanwhile
+	}
+	return f(u)
+}
+
+// cutter returns u's cutter; who calls has the turn.
+func (s *Store) cutter(u *upload) (*cutter, error) {
+	if u.cut != nil {
+		return u.cut, nil
+	}
+	c, err := s.resume(u)
+	u.cut = c
+	return c, err
+}
+
+// Append takes the bytes of r, which belong at the offset, and returns how far
+// the upload got, which what was on its way may have moved back. A broken r is
+// no loss: what came is kept. Where it was the last byte, Finish is next.
+func (s *Store) Append(ctx context.Context, id string, offset int64, r io.Reader) (n int64, err error) {
+	err = s.work(id, func(u *upload) error {
+		before := u.info()
+		if before.Finished {
+			return ErrFinished
+		}
+		if offset != before.Offset {
+			return fmt.Errorf("%w: %d", ErrOffset, before.Offset)
+		}
+		limit := before.Size - offset
+		if before.Size < 0 {
+			limit = blobs.MaxBlobSize - offset
+		}
+		err := s.append(ctx, u, r, limit)
+		n = max(0, u.info().Offset-offset)
+		return err
+	})
+	return n, err
+}
+
+func (s *Store) append(ctx context.Context, u *upload, r io.Reader, limit int64) error {
+	c, err := s.cutter(u)
+	if err != nil {
+		return err
+	}
+	// Who reads on a broken line has an ended context: the chunk that came
+	// before is still spread, and what came since kept.
+	line := &line{ctx: ctx, r: r}
+	err = c.fill(context.WithoutCancel(ctx), line, limit)
+	restErr := c.rest()
+	if restErr != nil || err != nil && err != line.err {
+		return s.stepBack(u, errors.Join(err, restErr))
+	}
+	part := partOnDisk{Chunk: len(c.chunks), Len: c.partLen, Sum: blobs.Ref(c.chunk.Sum(nil))}
+	if stepErr := s.step(u, entry{Part: &part}); stepErr != nil {
+		return s.stepBack(u, errors.Join(err, stepErr))
+	}
+	return err
+}
+
+// stepBack makes the upload stand at what the journal and the disk agree on.
+func (s *Store) stepBack(u *upload, cause error) error {
+	u.cut = nil
+	_, err := s.cutter(u)
+	return errors.Join(cause, err)
+}
+
+// A line is a reader that ends with its context and remembers its own error.
+type line struct {
+	ctx context.Context
+	r   io.Reader
+	err error
+}
+
+func (l *line) Read(p []byte) (n int, err error) {
+	if l.err = l.ctx.Err(); l.err == nil {
+		n, l.err = l.r.Read(p)
+	}
+	return n, l.err
+}
+
+// DeclareLength says how large an upload is whose size was not known.
+func (s *Store) DeclareLength(ctx context.Context, id string, size int64) error {
+	return s.work(id, func(u *upload) error {
+		i := u.info()
+		if i.Size >= 0 || size < i.Offset || size > blobs.MaxBlobSize {
+			return fmt.Errorf("%w: length %d", ErrOffset, size)
+		}
+		return s.step(u, entry{Length: &size})
+	})
+}
+
+// Finish makes the whole upload a blob and returns it, again where it is
+// finished already. The upload stays known until Forget or its expiry.
+func (s *Store) Finish(ctx context.Context, id string) (blob blobs.Blob, err error) {
+	err = s.work(id, func(u *upload) error {
+		i := u.info()
+		if i.Finished {
+			blob = i.Blob
+			return nil
+		}
+		if i.Size < 0 || i.Offset != i.Size {
+			return fmt.Errorf("%w: %d of %d bytes", ErrIncomplete, i.Offset, i.Size)
+		}
+		if time.Since(i.Created) > s.cfg.ConfirmAfter {
+			if err := s.cfg.Dest.Confirm(ctx, id, u.refs()); err != nil {
+				return err
+			}
+		}
+		c, err := s.cutter(u)
+		if err != nil {
+			return err
+		}
+		if blob, err = c.finish(ctx); err != nil {
+			return s.stepBack(u, err)
+		}
+		u.cut = nil
+		return s.step(u, entry{Done: &blob})
+	})
+	return blob, err
+}
+
+// Terminate gives up an upload that is not finished, with all its bytes. One
+// that is finished is [ErrFinished] and stays: a record may name its blob.
+func (s *Store) Terminate(ctx context.Context, id string) error {
+	var refs []blobs.Ref
+	err := s.work(id, func(u *upload) error {
+		if u.info().Finished {
+			return ErrFinished
+		}
+		refs = u.refs()
+		return s.drop(u)
+	})
+	if err == nil {
+		s.discard(ctx, id, refs)
+	}
+	return err
+}
+
+// Forget drops what is known of a finished upload: a record names its blob now.
+func (s *Store) Forget(id string) error {
+	u, err := s.get(id)
+	if err != nil {
+		return err
+	}
+	return s.drop(u)
+}
+
+// drop removes the upload's files and memory.
+func (s *Store) drop(u *upload) error {
+	s.remove(u.id)
+	parts, err := filepath.Glob(filepath.Join(s.cfg.Dir, u.id+".*"))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, p := range parts {
+		if err := os.Remove(p); !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
