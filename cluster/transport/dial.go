@@ -74,22 +74,16 @@ func (d *dialer) httpTransport() *http.Transport {
 	}
 }
 
-// node connects to a node by its id.
+// node connects to the node with that id, which has to prove it.
 func (d *dialer) node(ctx context.Context, nodeID, protocol string) (net.Conn, error) {
 	resolve := d.resolve.Load()
-	if resolve == nil {
+	if resolve == nil || !ValidID(nodeID) {
 		return nil, ErrUnknownNode
 	}
 	addr, ok := (*resolve)(nodeID)
 	if !ok {
 		return nil, ErrUnknownNode
 	}
-	return d.address(ctx, nodeID, addr, protocol)
-}
-
-// address connects to an address where nodeID, or with "" any node of the
-// mesh, must answer.
-func (d *dialer) address(ctx context.Context, nodeID, addr, protocol string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	raw, err := d.dial(ctx, addr)

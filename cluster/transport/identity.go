@@ -15,13 +15,12 @@ import (
 	"time"
 )
 
-// Names in certificates. A node proves three: its URI says who it is, the
-// DNS names let the standard check of a server's name do its work, so that
-// no check of crypto/tls has to be switched off.
+// Names in certificates. The URI says who a node is; the DNS name lets the
+// standard check of a server's name do its work, so that no check of
+// crypto/tls has to be switched off.
 const (
 	uriScheme  = "malla"
-	nodeDomain = ".node.malla" // node-id.node.malla: exactly this node
-	anyNode    = "any.malla"   // some node of the mesh, where the id is not known yet
+	nodeDomain = ".node.malla"
 )
 
 const (
@@ -100,7 +99,7 @@ func (a *authority) issue(nodeID string, now time.Time) (*tls.Certificate, error
 		NotAfter:     now.Add(leafLife),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		DNSNames:     []string{nodeID + nodeDomain, anyNode},
+		DNSNames:     []string{nodeID + nodeDomain},
 		URIs:         []*url.URL{{Scheme: uriScheme, Host: a.mesh, Path: "/node/" + nodeID}},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, public, a.key)
@@ -176,17 +175,12 @@ func (id *identity) server(protocols ...string) *tls.Config {
 	}
 }
 
-// client is the configuration for calling a node; an empty nodeID stands for
-// any node of the mesh.
+// client is the configuration for calling a node.
 func (id *identity) client(nodeID, protocol string) *tls.Config {
-	name := anyNode
-	if nodeID != "" {
-		name = nodeID + nodeDomain
-	}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		NextProtos: []string{protocol},
-		ServerName: name,
+		ServerName: nodeID + nodeDomain,
 		RootCAs:    id.roots,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			return id.current(time.Now())
@@ -197,7 +191,7 @@ func (id *identity) client(nodeID, protocol string) *tls.Config {
 
 // verify runs after the standard checks (chain, dates, server name) and adds
 // that the certificate says who the peer is, in the mesh whose authority
-// signed it, and that it is the node asked for.
+// signed it, and where a node was called that it is that one.
 func (id *identity) verify(cs tls.ConnectionState, nodeID string) error {
 	if cs.NegotiatedProtocol == "" {
 		return fmt.Errorf("%w: no protocol agreed on", ErrNotPeer)

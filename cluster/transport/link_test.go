@@ -144,22 +144,21 @@ func TestRaftStreams(t *testing.T) {
 			go func() { io.Copy(conn, conn); conn.Close() }()
 		}
 	}()
-	for _, addr := range []string{b.Addr().String(), "b@" + b.Addr().String()} {
-		conn, err := a.Raft().Dial(addr, 5*time.Second)
-		if err != nil {
-			t.Fatalf("dial %s: %v", addr, err)
-		}
-		fmt.Fprint(conn, "ping")
-		buf := make([]byte, 4)
-		if _, err := io.ReadFull(conn, buf); err != nil || string(buf) != "ping" {
-			t.Errorf("echo through %s: %q, %v", addr, buf, err)
-		}
-		conn.Close()
+	conn, err := a.Raft().Dial("b", 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, err := a.Raft().Dial("c@"+b.Addr().String(), 5*time.Second); !errors.Is(err, ErrNotPeer) {
+	fmt.Fprint(conn, "ping")
+	buf := make([]byte, 4)
+	if _, err := io.ReadFull(conn, buf); err != nil || string(buf) != "ping" {
+		t.Errorf("echo: %q, %v", buf, err)
+	}
+	conn.Close()
+	m.set("c", b.Addr().String())
+	if _, err := a.Raft().Dial("c", 5*time.Second); !errors.Is(err, ErrNotPeer) {
 		t.Errorf("dialled b as c: want ErrNotPeer, got %v", err)
 	}
-	open, err := a.Raft().Dial(b.Addr().String(), 5*time.Second)
+	open, err := a.Raft().Dial("b", 5*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -328,7 +327,7 @@ func TestCallerRefusesStrangers(t *testing.T) {
 	if _, err := get(a, "b", "/"); !errors.Is(err, ErrNotPeer) {
 		t.Errorf("want ErrNotPeer, got %v", err)
 	}
-	if _, err := a.Raft().Dial(stranger.Addr().String(), 5*time.Second); !errors.Is(err, ErrNotPeer) {
+	if _, err := a.Raft().Dial("b", 5*time.Second); !errors.Is(err, ErrNotPeer) {
 		t.Errorf("want ErrNotPeer, got %v", err)
 	}
 }
@@ -465,7 +464,7 @@ func TestCloseIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	stream, err := a.Raft().Dial(b.Addr().String(), time.Second) // nobody accepts it
+	stream, err := a.Raft().Dial("b", time.Second) // nobody accepts it
 	if err != nil {
 		t.Fatal(err)
 	}

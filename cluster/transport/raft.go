@@ -2,8 +2,8 @@ package transport
 
 import (
 	"context"
+	"fmt"
 	"net"
-	"strings"
 	"time"
 )
 
@@ -29,22 +29,17 @@ func (r *RaftLayer) Accept() (net.Conn, error) {
 	return tracked, nil
 }
 
-// Dial opens a stream to an address: "host:port", where any node of the mesh
-// may answer, or "node-id@host:port", where only that node may.
-func (r *RaftLayer) Dial(address string, timeout time.Duration) (net.Conn, error) {
+// Dial opens a stream to exactly that node, wherever it is now.
+func (r *RaftLayer) Dial(nodeID string, timeout time.Duration) (net.Conn, error) {
 	ctx := context.Background()
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	nodeID, addr, found := strings.Cut(address, "@")
-	if !found {
-		nodeID, addr = "", address
-	}
-	conn, err := r.dialer.address(ctx, nodeID, addr, protocolRaft)
+	conn, err := r.dialer.node(ctx, nodeID, protocolRaft)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("call node %s: %w", nodeID, err)
 	}
 	tracked, ok := r.conns.add(conn)
 	if !ok {
