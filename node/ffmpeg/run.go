@@ -1,0 +1,158 @@
+package ffmpeg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+)
+
+// A Report tells how a conversion went.
+type Report struct {
+	OutTime float64       // seconds of output
+	Frames  int64         // pictures of output
+	Bytes   int64         // size of the output
+	Wall    time.Duration // how long it took
+	CPU     time.Duration // of all threads together
+	PeakRSS int64         // most memory at once in bytes, 0 where unknown
+	Log     string        // what ffmpeg complained about, without paths; mostly empty
+}
+
+// Convert makes p.Output out of p.Input and tells progress, if it is not nil,
+// about twice a second from one goroutine; the last call has Fraction 1 and
+// comes only after success. It blocks until ffmpeg is gone: within a second
+// of the end of ctx. Nothing is left at p.Output after an error, which is an
+// [*Error], an [*OptionError], or the context's.
+func (r *Runner) Convert(ctx context.Context, p Params, progress func(Progress)) (Report, error) {
+	p = p.orDefaults()
+	args, err := ConvertArgs(p)
+	if err != nil {
+		return Report{}, err
+	}
+	if err := r.CanConvert(p.Format, p.Options); err != nil {
+		return Report{}, err
+	}
+	if progress == nil {
+		progress = func(Progress) {}
+	}
+	reader := &progressReader{duration: expected(p.Info, p.Format), report: progress}
+	c := child{
+		path:   r.tools.FFmpeg,
+		args:   args,
+		stdout: reader,
+		alive:  reader.advance.Load,
+		limits: childLimits{
+			wall:   r.limits.Wall,
+			stall:  r.limits.Stall,
+			cpu:    r.limits.Wall * time.Duration(p.Threads),
+			memory: r.limits.memoryFor(p.Threads),
+			file:   uint64(p.MaxBytes) + headroom,
+		},
+	}
+	res, err := runChild(ctx, c)
+	report := Report{
+		OutTime: reader.last.OutTime,
+		Frames:  reader.last.Frame,
+		Wall:    res.wall,
+		CPU:     res.cpu,
+		PeakRSS: res.peakRSS,
+		Log:     logText(res.stderr, p.Input, p.Output),
+	}
+	if err == nil {
+		report.Bytes, err = r.finish(p, res, reader.last)
+	} else {
+		err = stopped(ctx, err, report.Log)
+	}
+	if err != nil {
+		if rm := os.Remove(p.Output); rm != nil && !errors.Is(rm, fs.ErrNotExist) {
+			r.log.Warn("half-made output stays", "err", rm)
+		}
+		return report, err
+	}
+	done := reader.last
+	done.Fraction, done.Bytes = 1, report.Bytes
+	progress(done)
+	return report, nil
+}
+
+// headroom is what a file may grow over the size at which ffmpeg is told to
+// stop, for the packets and the index that it still writes then.
+const headroom = 64 << 20
+
+// finish judges an ffmpeg that ended by itself and returns the output's size.
+// At its bounds ffmpeg stops without a word, so they are looked at here.
+func (r *Runner) finish(p Params, res outcome, last Progress) (int64, error) {
+	log := logText(res.stderr, p.Input, p.Output)
+	if !res.ok {
+		return 0, failure(res, log, last, r.limits.Wall*time.Duration(p.Threads))
+	}
+	st, err := os.Stat(p.Output)
+	switch {
+	case err != nil:
+		return 0, &Error{Kind: Unexpected, Msg: "FFmpeg ended well but left no output.", Log: log}
+	case st.Size() == 0:
+		return 0, &Error{Kind: Damaged, Msg: "Nothing in the file could be decoded.", Log: log}
+	case st.Size() >= p.MaxBytes-p.MaxBytes/100:
+		return 0, &Error{Kind: TooLarge, Msg: fmt.Sprintf("The output would be larger than %d MB.", p.MaxBytes/1_000_000), Log: log}
+	case last.OutTime >= p.MaxSeconds-0.1:
+		return 0, &Error{Kind: TooLarge, Msg: "The output would be longer than " + hours(p.MaxSeconds) + ".", Log: log}
+	}
+	return st.Size(), nil
+}
+
+// stopped translates why a child had to be stopped.
+func stopped(ctx context.Context, err error, log string) error {
+	switch {
+	case errors.Is(err, errWall):
+		return &Error{Kind: TimeLimit, Msg: "The conversion took longer than allowed.", Log: log}
+	case errors.Is(err, errStall):
+		return &Error{Kind: Stalled, Msg: "The conversion made no progress any more.", Log: log}
+	case ctx.Err() != nil:
+		return fmt.Errorf("conversion stopped: %w", err)
+	}
+	return err
+}
+
+// symptoms are what FFmpeg says on stderr -> what that means. The first one
+// that is found counts.
+var symptoms = []struct {
+	words string
+	kind  Kind
+	msg   string
+}{
+	{"No space left on device", DiskFull, "There is no room for the output on this node."},
+	{"Cannot allocate memory", Memory, "The conversion needs more memory than allowed."},
+	{"malloc", Memory, "The conversion needs more memory than allowed."},
+	{"Unknown encoder", NoEncoder, "The FFmpeg of this node lacks an encoder."},
+	{"not on whitelist", Refused, "The file uses a codec that malla does not decode."},
+	{"Invalid data found", Damaged, ""},
+	{"Error while decoding", Damaged, ""},
+	{"Error submitting packet to decoder", Damaged, ""},
+	{"does not contain any stream", Damaged, ""},
+	{"matches no streams", Damaged, ""},
+}
+
+// failure explains an ffmpeg that ended badly by itself.
+func failure(res outcome, log string, last Progress, cpu time.Duration) error {
+	switch {
+	case res.cpu >= cpu:
+		return &Error{Kind: TimeLimit, Msg: "The conversion took more processor time than allowed.", Log: log}
+	case strings.Contains(res.state, "file size limit"):
+		return &Error{Kind: TooLarge, Msg: "The output would be larger than allowed.", Log: log}
+	case res.state == "signal: killed":
+		return &Error{Kind: Memory, Msg: "The system stopped the conversion, most likely for want of memory.", Log: log}
+	}
+	for _, s := range symptoms {
+		if !strings.Contains(res.stderr, s.words) {
+			continue
+		}
+		if s.msg == "" {
+			s.msg = fmt.Sprintf("The file is damaged: it cannot be decoded beyond %.1f s.", last.OutTime)
+		}
+		return &Error{Kind: s.kind, Msg: s.msg, Log: log}
+	}
+	return &Error{Kind: Unexpected, Msg: "FFmpeg could not convert the file.", Log: res.state + "\n" + log}
+}
