@@ -1,0 +1,204 @@
+// Package httpapi is the HTTP API of a node: the contract that pages, programs
+// and people rely on. Any node of a mesh answers it in the same way.
+//
+// The routes stand in one table, each with the right that it asks for. Handlers
+// return an error; one place turns errors into problems (RFC 9457). Names and
+// rules are in the agreed state, bytes come through interfaces: this package
+// decides who may, and how it is told.
+//
+// Every answer carries X-Malla-Index, the index of the agreed state that it
+// shows or made; a request that carries it is answered from a state at least
+// that new. Reads go on while the mesh has no leader.
+//
+// [Client] is the other side of the same wire types.
+//
+// # Concurrency
+//
+// An API starts no goroutine. Streams of events end with their request's
+// context: give the server a BaseContext that ends when the node closes.
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/julienschmidt/httprouter"
+
+	"malla/httpapi/auth"
+)
+
+// API answers requests. Make it with New.
+type API struct {
+	cfg       Config
+	public    *url.URL // nil where there is none
+	sessions  *auth.Sessions
+	cookies   *auth.Cookies
+	passwords *auth.Passwords
+	links     *auth.Links
+	slow      throttles
+	origin    http.CrossOriginProtection
+	metrics   *metrics
+	active    *activeSessions
+	progress  *progressCache
+	streams   *streamLimit
+	tus       http.Handler // the protocol of resumable uploads
+	imported  *importedUploads
+	router    *httprouter.Router
+	tick      time.Duration // between looks at what is not in the state; tests shorten it
+}
+
+// throttles slow down whoever guesses.
+type throttles struct {
+	account *auth.Throttle // by user name: wrong passwords
+	network *auth.Throttle // by network: wrong passwords and setup tokens
+	signup  *auth.Throttle // by network: accounts made
+	share   *auth.Throttle // by network: links that do not exist
+}
+
+// New returns the API of a node. It registers its metrics.
+func New(cfg Config) (*API, error) {
+	public, err := cfg.validate()
+	if err != nil {
+		return nil, err
+	}
+	a := &API{cfg: cfg, public: public, cookies: auth.NewCookies(cfg.MeshID, public, cfg.Now), tick: time.Second, streams: newStreamLimit(), imported: newImportedUploads(cfg.Now)}
+	if a.sessions, err = auth.NewSessions(cfg.TokenKey, cfg.MeshID, cfg.Now); err != nil {
+		return nil, fmt.Errorf("httpapi: %w", err)
+	}
+	if a.links, err = auth.NewLinks(cfg.TokenKey, cfg.Now); err != nil {
+		return nil, fmt.Errorf("httpapi: %w", err)
+	}
+	if a.passwords, err = auth.NewPasswords(cfg.Passwords); err != nil {
+		return nil, fmt.Errorf("httpapi: %w", err)
+	}
+	a.slow = throttles{
+		account: auth.NewThrottle(5, cfg.Now),
+		network: auth.NewThrottle(30, cfg.Now), // a household or an office sits behind one address
+		signup:  auth.NewThrottle(100, cfg.Now),
+		share:   auth.NewThrottle(60, cfg.Now),
+	}
+	a.active = newActiveSessions(cfg.Now)
+	a.progress = newProgressCache(cfg.Progress, cfg.Now)
+	if a.metrics, err = newMetrics(cfg.Registerer, a.active.count); err != nil {
+		return nil, fmt.Errorf("httpapi: register metrics: %w", err)
+	}
+	if a.tus, err = a.newTus(); err != nil {
+		return nil, fmt.Errorf("httpapi: resumable uploads: %w", err)
+	}
+	return a, a.mount()
+}
+
+// Handler returns the handler of all routes and pages.
+func (a *API) Handler() http.Handler { return a }
+
+// route is one row of the table.
+type route struct {
+	method string
+	path   string // pattern of httprouter
+	right  auth.Right
+	handle func(*call) error
+}
+
+// routes is the table. Who may use a route at all stands here; whose things it
+// shows is found by looking them up under their owner.
+func routes() []route {
+	return []route{
+		{"POST", "/auth/signup", auth.Anyone, (*call).signup},
+		{"POST", "/auth/login", auth.Anyone, (*call).login},
+		{"POST", "/auth/setup", auth.Anyone, (*call).setup},
+		{"POST", "/auth/logout", auth.User, (*call).logout},
+		{"GET", "/auth/me", auth.User, (*call).me},
+
+		{"GET", "/media", auth.User, (*call).listMedia},
+		{"GET", "/media/:ref", auth.Link, (*call).readMedia},
+		{"HEAD", "/media/:ref", auth.Link, (*call).readMedia},
+		{"DELETE", "/media/:ref", auth.User, (*call).deleteMedia},
+		{"GET", "/media/:ref/info", auth.User, (*call).mediaInfo},
+		{"POST", "/media/:ref/url", auth.User, (*call).signMedia},
+		{"POST", "/upload", auth.User, (*call).upload},
+		{"OPTIONS", "/files/", auth.Anyone, (*call).resumable},
+		{"POST", "/files/", auth.User, (*call).resumable},
+		{"HEAD", "/files/:id", auth.User, (*call).resumable},
+		{"PATCH", "/files/:id", auth.User, (*call).resumable},
+		{"DELETE", "/files/:id", auth.User, (*call).resumable},
+
+		{"GET", "/formats", auth.Anyone, (*call).formats},
+		{"POST", "/convert", auth.User, (*call).convert},
+		{"GET", "/jobs", auth.Anyone, (*call).listJobs}, // others' jobs are masked
+		{"GET", "/jobs/:id", auth.User, (*call).showJob},
+		{"DELETE", "/jobs/:id", auth.User, (*call).cancelJob},
+		{"GET", "/queue/stats", auth.User, (*call).queueStats},
+		{"GET", "/workers/stats", auth.Anyone, (*call).workerStats},
+
+		{"POST", "/share/:ref", auth.User, (*call).share},
+		{"GET", "/shares", auth.User, (*call).listShares},
+		{"DELETE", "/shares/:id", auth.User, (*call).unshare},
+		{"GET", "/s/:token", auth.Anyone, (*call).readShare},
+		{"HEAD", "/s/:token", auth.Anyone, (*call).readShare},
+
+		{"GET", "/events", auth.Anyone, (*call).events}, // a user's own, or the public ones
+		{"GET", "/nodes", auth.User, (*call).listNodes},
+		{"GET", "/health", auth.Anyone, (*call).health},
+		{"HEAD", "/health", auth.Anyone, (*call).health},
+		{"GET", "/ready", auth.Anyone, (*call).ready},
+		{"HEAD", "/ready", auth.Anyone, (*call).ready},
+		{"GET", "/version", auth.Anyone, (*call).version},
+		{"GET", "/metrics", auth.Scraper, (*call).scrape},
+	}
+}
+
+// mount makes the router of the table.
+func (a *API) mount() error {
+	r := httprouter.New()
+	r.RedirectFixedPath = false // a name is what it is: no guessing what was meant
+	for _, rt := range routes() {
+		if rt.right == auth.Unset {
+			return fmt.Errorf("httpapi: %s %s names no right", rt.method, rt.path)
+		}
+		r.Handle(rt.method, rt.path, a.serve(rt))
+	}
+	r.NotFound = http.HandlerFunc(a.page)
+	r.MethodNotAllowed = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		statusProblem(http.StatusMethodNotAllowed, "this address takes %s", w.Header().Get("Allow")).write(w, instanceOf(w))
+	})
+	a.router = r
+	return nil
+}
+
+// serve is what all routes have in common: who calls, whether they may, and how
+// an error is told.
+func (a *API) serve(rt route) httprouter.Handle {
+	return func(w http.ResponseWriter, r *http.Request, params httprouter.Params) {
+		ans, ok := w.(*answer)
+		if !ok {
+			ans = &answer{ResponseWriter: w}
+		}
+		ans.route = rt.path
+		c := &call{api: a, w: ans, r: r, params: params, view: a.cfg.State.View()}
+		if err := c.run(rt); err != nil {
+			c.fail(err)
+		}
+	}
+}
+
+// page serves what is no route: the pages, or nothing.
+func (a *API) page(w http.ResponseWriter, r *http.Request) {
+	if a.cfg.Pages == nil {
+		statusProblem(http.StatusNotFound, "there is nothing at this address").write(w, instanceOf(w))
+		return
+	}
+	if ans, ok := w.(*answer); ok {
+		ans.route = "pages"
+	}
+	if a.cfg.PagesCSP != "" {
+		w.Header().Set("Content-Security-Policy", a.cfg.PagesCSP)
+	}
+	a.cfg.Pages.ServeHTTP(&problemWriter{ResponseWriter: w, instance: instanceOf(w)}, r)
+}
+
+// errAborted ends a call whose answer has begun and cannot be finished: the
+// connection is cut, so that nobody takes the part for the whole.
+var errAborted = errors.New("answer cut off")

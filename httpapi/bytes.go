@@ -1,0 +1,185 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"malla/cluster/state"
+)
+
+// serving says how an item's bytes are served.
+type serving struct {
+	embed   bool                   // pages of any origin may show it
+	allowed func(*state.View) bool // asked again while the answer lasts
+}
+
+// inline are the types that browsers may show in the place of saving them: what
+// our own probe says is audio or video. Nothing else is ever shown.
+var inline = map[string]bool{
+	"audio/aac": true, "audio/aiff": true, "audio/flac": true, "audio/matroska": true, "audio/mp4": true, "audio/mpeg": true, "audio/ogg": true,
+	"audio/wav": true, "audio/webm": true, "audio/x-aiff": true, "audio/x-flac": true, "audio/x-m4a": true, "audio/x-matroska": true,
+	"audio/x-ms-wma": true, "audio/x-wav": true,
+	"video/3gpp": true, "video/3gpp2": true, "video/avi": true, "video/matroska": true, "video/mp2t": true, "video/mp4": true, "video/mpeg": true,
+	"video/ogg": true, "video/quicktime": true, "video/webm": true, "video/x-flv": true, "video/x-m4v": true, "video/x-matroska": true,
+	"video/x-ms-asf": true, "video/x-ms-wmv": true, "video/x-msvideo": true,
+}
+
+const (
+	maxRange      = 128              // bytes of a Range header that is looked at
+	stallTime     = time.Minute      // that a reader may take for what it was sent
+	recheckEvery  = 2 * time.Second  // while an answer lasts: may it still
+	deadlineEvery = 10 * time.Second // how often the write deadline moves
+)
+
+// serveMedia answers with the bytes of an item, or the range that was asked for.
+func (c *call) serveMedia(m state.Media, how serving) error {
+	body, err := c.api.cfg.Blobs.Open(c.r.Context(), m.Content.Blob.Ref)
+	if err != nil {
+		return fmt.Errorf("open media %s: %w", m.ID, err)
+	}
+	defer body.Close()
+	c.mediaHeaders(m, how)
+	r := oneRange(c.r)
+	if starts(r) {
+		c.api.metrics.streams.Inc()
+	}
+	src := &watchedReader{ReadSeeker: body}
+	dst := &pacedWriter{ResponseWriter: c.w, call: c, allowed: how.allowed}
+	defer dst.release()
+	http.ServeContent(&problemWriter{ResponseWriter: dst, instance: instanceOf(c.w)}, r, "", m.CreatedAt, src)
+	switch {
+	case dst.revoked:
+		return errAborted
+	case src.err != nil:
+		c.api.cfg.Logger.Warn("reading media failed", "req", c.w.id, "media", m.ID, "ref", m.Content.Blob.Ref.Short(), "err", src.err)
+		return errAborted
+	}
+	return nil
+}
+
+// mediaHeaders sets what keeps a browser from taking the bytes for anything but
+// sound or a picture.
+func (c *call) mediaHeaders(m state.Media, how serving) {
+	h := c.w.Header()
+	kind, disposition := m.Content.Type, "inline"
+	if !inline[kind] {
+		kind, disposition = "application/octet-stream", "attachment"
+	}
+	if c.query("download") == "1" {
+		disposition = "attachment"
+	}
+	h.Set("Content-Type", kind)
+	h.Set("Content-Disposition", contentDisposition(disposition, m.Name))
+	h.Set("Content-Security-Policy", "default-src 'none'; media-src 'self'; sandbox")
+	h.Set("ETag", `"`+m.Content.Blob.SHA256.String()+`"`)
+	h.Set("Cache-Control", "private, no-cache")
+	if how.embed {
+		h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	}
+}
+
+// contentDisposition writes a name so that old and new browsers read it (RFC
+// 6266): without anything special for the old, and in UTF-8 (RFC 5987).
+func contentDisposition(disposition, name string) string {
+	plain := strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' || strings.ContainsRune(`"\%;`, r) {
+			return '_'
+		}
+		return r
+	}, name)
+	return fmt.Sprintf(`%s; filename="%s"; filename*=UTF-8''%s`, disposition, plain, strings.ReplaceAll(url.QueryEscape(name), "+", "%20"))
+}
+
+var rangeHeader = regexp.MustCompile(`^bytes=(\d{0,18})-(\d{0,18})$`)
+
+// oneRange returns the request with a Range header that asks for one range, or
+// without any: several ranges, endless headers and what cannot be understood
+// get the whole file, as RFC 9110 allows.
+func oneRange(r *http.Request) *http.Request {
+	text := r.Header.Get("Range")
+	if text == "" {
+		return r
+	}
+	parts := rangeHeader.FindStringSubmatch(text)
+	if len(text) <= maxRange && len(r.Header.Values("Range")) == 1 && parts != nil && parts[1]+parts[2] != "" && !reversed(parts[1], parts[2]) {
+		return r
+	}
+	plain := r.Clone(r.Context())
+	plain.Header.Del("Range")
+	return plain
+}
+
+// reversed tells whether a range ends before it begins.
+func reversed(from, to string) bool {
+	from, to = strings.TrimLeft(from, "0"), strings.TrimLeft(to, "0")
+	return from != "" && to != "" && (len(to) < len(from) || len(to) == len(from) && to < from)
+}
+
+// starts tells whether a request reads an item from its beginning: one of those
+// a viewing.
+func starts(r *http.Request) bool {
+	text := r.Header.Get("Range")
+	return r.Method == http.MethodGet && (text == "" || strings.HasPrefix(text, "bytes=0-"))
+}
+
+// watchedReader remembers why reading failed.
+type watchedReader struct {
+	io.ReadSeeker
+	err error
+}
+
+func (r *watchedReader) Read(b []byte) (int, error) {
+	n, err := r.ReadSeeker.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		r.err = err
+	}
+	return n, err
+}
+
+// pacedWriter gives up on readers that stall, and on those who may not read any
+// more: a link that was revoked ends also in the middle.
+type pacedWriter struct {
+	http.ResponseWriter
+	call    *call
+	allowed func(*state.View) bool
+	revoked bool
+
+	moved, checked time.Time // when the deadline was moved, and when allowed was asked
+}
+
+var errRevoked = errors.New("may not be read any more")
+
+func (w *pacedWriter) Write(b []byte) (int, error) {
+	now := time.Now()
+	if now.Sub(w.moved) > deadlineEvery {
+		w.moved = now
+		http.NewResponseController(w.ResponseWriter).SetWriteDeadline(now.Add(deadlineEvery + stallTime)) // not on every kind of connection
+	}
+	if w.checked.IsZero() {
+		w.checked = now
+	}
+	if now.Sub(w.checked) > recheckEvery {
+		w.checked = now
+		if !w.allowed(w.call.api.cfg.State.View()) {
+			w.revoked = true
+			return 0, errRevoked
+		}
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// release lifts the deadline for the next request of the connection.
+func (w *pacedWriter) release() {
+	if !w.moved.IsZero() {
+		http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Time{})
+	}
+}
+
+// Unwrap lets [http.ResponseController] reach the connection.
+func (w *pacedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,0 +1,161 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"malla/blobs"
+	"malla/blobs/upload"
+	"malla/cluster/state"
+	"malla/httpapi/auth"
+)
+
+// Config is what the API needs of the rest of a node. Fields without a word
+// about their zero value must be set.
+type Config struct {
+	State    States
+	Proposer Proposer
+	Library  Library
+	Blobs    Blobs
+	Uploads  *upload.Store // bytes on their way in, in one go or resumable
+	Mesh     Mesh
+	Progress Progress     // nil: jobs under way show no progress
+	Formats  []Format     // what GET /formats answers
+	Health   func() error // why this node cannot serve at all; nil: it always can
+
+	TokenKey     []byte // of the mesh, secret, at least 32 bytes
+	MeshID       string // public, hexadecimal
+	SetupToken   string // makes the first administrator; "" makes none
+	SignupOpen   bool
+	PublicURL    string // under which people reach the mesh; "": the address they used, or the node's own
+	MetricsToken string // bearer that /metrics asks for; "": anyone may read it
+	Version      string
+
+	Pages    http.Handler // the pages for people, asked for whatever is no route; nil: there are none
+	PagesCSP string       // Content-Security-Policy of the pages; "": theirs
+
+	Registerer prometheus.Registerer
+	Gatherer   prometheus.Gatherer
+	Logger     *slog.Logger
+	MaxUpload  int64            // bytes; 0: what a blob can hold
+	Passwords  auth.Cost        // of a password's hash; zero: the default
+	Now        func() time.Time // nil: time.Now
+}
+
+// States gives the agreed state.
+type States interface {
+	View() *state.View
+	// WaitIndex returns when the state is at least that new.
+	WaitIndex(ctx context.Context, index uint64) error
+}
+
+// Proposer puts a command into the log, on any node, and returns when this
+// node's own state has it. Refusals are *state.Error.
+type Proposer interface {
+	Propose(ctx context.Context, cmd state.Command) (state.Result, error)
+}
+
+// Library turns what users intend into commands. The indexes are those of a
+// state that shows the effect.
+type Library interface {
+	Import(ctx context.Context, owner state.UserID, name string, blob blobs.Blob, replace bool) (state.Media, uint64, error)
+	Convert(ctx context.Context, item state.Media, format string, options json.RawMessage) (state.Job, uint64, error)
+}
+
+// Blobs reads stored bytes.
+type Blobs interface {
+	Open(ctx context.Context, ref blobs.Ref) (blobs.Reader, error)
+}
+
+// Mesh is the picture of the nodes that this node has.
+type Mesh interface {
+	Self() NodeStatus
+	Nodes() []NodeStatus // all, dead ones too, with this one
+	Ready() error        // why this node is not ready: no leader, not caught up
+}
+
+// Progress asks the nodes that run tasks how far they are: 0 to 1. Tasks that
+// nobody can tell about are missing in the answer.
+type Progress interface {
+	Progress(ctx context.Context, tasks []state.Task) map[state.TaskID]float64
+}
+
+// NodeStatus is a node as GET /nodes shows it. Who is no administrator gets the
+// fields before Zone.
+type NodeStatus struct {
+	ID    string `json:"id"`
+	Name  string `json:"name"`
+	Role  string `json:"role"`  // leader, voter, nonvoter
+	State string `json:"state"` // alive, suspect, dead, left
+	URL   string `json:"url"`   // where its API is reached: scheme://host:port
+	Self  bool   `json:"self,omitempty"`
+
+	Zone        string    `json:"zone,omitempty"`
+	Version     string    `json:"version,omitempty"`
+	CPU         float64   `json:"cpu,omitzero"`          // 0 to 1
+	MemoryUsed  uint64    `json:"memory_used,omitzero"`  // bytes
+	MemoryTotal uint64    `json:"memory_total,omitzero"` // bytes
+	DiskFree    uint64    `json:"disk_free,omitzero"`    // bytes
+	DiskTotal   uint64    `json:"disk_total,omitzero"`   // bytes
+	NetRx       uint64    `json:"net_rx,omitzero"`       // bytes per second
+	NetTx       uint64    `json:"net_tx,omitzero"`       // bytes per second
+	Tasks       int       `json:"tasks,omitzero"`        // running
+	Slots       int       `json:"slots,omitzero"`        // tasks at once, at most
+	LoadScore   int       `json:"load_score,omitzero"`   // 0 idle to 100 full
+	Converted   uint64    `json:"converted,omitzero"`
+	Failed      uint64    `json:"failed,omitzero"`
+	UpdatedAt   time.Time `json:"updated_at,omitzero"` // when it was last heard of
+}
+
+// Format is one output format, for GET /formats.
+type Format struct {
+	Name    string         `json:"name"`
+	Kind    string         `json:"kind"` // audio or video
+	Options []FormatOption `json:"options"`
+}
+
+// FormatOption is one option of a format. Values lists the choices of a type
+// that has choices; Min and Max are the limits of a number, where they differ.
+type FormatOption struct {
+	Name    string   `json:"name"`
+	Type    string   `json:"type"`
+	Default string   `json:"default"`
+	Min     int      `json:"min,omitzero"`
+	Max     int      `json:"max,omitzero"`
+	Values  []string `json:"values,omitempty"`
+}
+
+// validate fills in what may be missing and names what must not.
+func (c *Config) validate() (public *url.URL, err error) {
+	for name, missing := range map[string]bool{
+		"State": c.State == nil, "Proposer": c.Proposer == nil, "Library": c.Library == nil, "Blobs": c.Blobs == nil, "Uploads": c.Uploads == nil,
+		"Mesh": c.Mesh == nil, "Registerer": c.Registerer == nil, "Gatherer": c.Gatherer == nil, "Logger": c.Logger == nil, "MeshID": c.MeshID == "",
+	} {
+		if missing {
+			return nil, fmt.Errorf("httpapi: Config.%s is missing", name)
+		}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.MaxUpload <= 0 {
+		c.MaxUpload = blobs.MaxBlobSize
+	}
+	if c.PublicURL == "" {
+		return nil, nil
+	}
+	public, err = url.Parse(strings.TrimRight(c.PublicURL, "/"))
+	if err != nil || public.Scheme != "http" && public.Scheme != "https" || public.Host == "" || public.RawQuery != "" {
+		return nil, errors.New("the public URL must be http://HOST or https://HOST, as people type it")
+	}
+	return public, nil
+}

@@ -1,0 +1,112 @@
+package httpapi
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"malla/cluster/state"
+)
+
+// What a node is, as a worker.
+const (
+	Available = "available"
+	Busy      = "busy"
+	Offline   = "offline"
+)
+
+func (c *call) workerStats() error { return c.send(workersOf(c.api.cfg.Mesh.Nodes())) }
+
+// workersOf is what the nodes convert, as it goes over the wire.
+func workersOf(nodes []NodeStatus) WorkerStats {
+	stats := WorkerStats{Workers: []Worker{}}
+	sum := &stats.Summary
+	cpu := 0.0
+	for _, n := range nodes {
+		w := Worker{
+			ID: n.Name, Status: Available, CPULoad: round2(n.CPU), MemoryMB: round2(float64(n.MemoryUsed) / 1e6), JobsInProgress: n.Tasks,
+			LoadScore: n.LoadScore, Success: n.Converted, Failed: n.Failed, UpdatedAt: n.UpdatedAt.UTC(),
+		}
+		switch {
+		case n.State == "dead" || n.State == "left":
+			w.Status, w.CPULoad, w.MemoryMB, w.JobsInProgress, w.LoadScore = Offline, 0, 0, 0, 0
+		case n.Tasks > 0:
+			w.Status = Busy
+		}
+		if w.Status != Offline {
+			sum.Active++
+			cpu += n.CPU
+		}
+		sum.Total++
+		sum.Processing += w.JobsInProgress
+		sum.Success += n.Converted
+		sum.Failed += n.Failed
+		stats.Workers = append(stats.Workers, w)
+	}
+	sum.CPULoad = round2(cpu / float64(max(1, sum.Active)))
+	slices.SortFunc(stats.Workers, func(a, b Worker) int { return cmp.Compare(a.ID, b.ID) })
+	return stats
+}
+
+// listNodes tells administrators everything about the nodes, and users who they
+// are and how they are reached.
+func (c *call) listNodes() error {
+	list := struct {
+		Nodes []NodeStatus `json:"nodes"`
+	}{[]NodeStatus{}}
+	self := c.api.cfg.Mesh.Self().ID
+	for _, n := range c.api.cfg.Mesh.Nodes() {
+		if c.caller.User.Role != state.Admin {
+			n = plainNode(n)
+		}
+		n.Self = n.ID == self
+		list.Nodes = append(list.Nodes, n)
+	}
+	slices.SortFunc(list.Nodes, func(a, b NodeStatus) int { return cmp.Compare(a.Name, b.Name) })
+	return c.send(list)
+}
+
+// plainNode is what users may know of a node.
+func plainNode(n NodeStatus) NodeStatus {
+	return NodeStatus{ID: n.ID, Name: n.Name, Role: n.Role, State: n.State, URL: n.URL}
+}
+
+// health tells whether this node can serve at all; ready, whether it can take
+// part in what the mesh agrees on.
+func (c *call) health() error {
+	if c.api.cfg.Health != nil {
+		if err := c.api.cfg.Health(); err != nil {
+			c.api.cfg.Logger.Warn("node is not healthy", "req", c.w.id, "err", err)
+			return unavailable.refusal("this node cannot serve: its log says why")
+		}
+	}
+	return c.send(done{true})
+}
+
+func (c *call) ready() error {
+	if err := c.api.cfg.Mesh.Ready(); err != nil {
+		return outcomes[state.NoLeader].refusal("this node is not ready: " + err.Error())
+	}
+	return c.send(done{true})
+}
+
+func (c *call) version() error {
+	return c.send(VersionInfo{Version: c.api.cfg.Version, Node: c.api.cfg.Mesh.Self().Name, SignupOpen: c.api.cfg.SignupOpen, SetupNeed: c.api.setupOpen(c.view)})
+}
+
+func (c *call) formats() error {
+	formats := c.api.cfg.Formats
+	if formats == nil {
+		formats = []Format{}
+	}
+	return c.send(struct {
+		Formats []Format `json:"formats"`
+	}{formats})
+}
+
+// scrape answers Prometheus.
+func (c *call) scrape() error {
+	promhttp.HandlerFor(c.api.cfg.Gatherer, promhttp.HandlerOpts{}).ServeHTTP(c.w, c.r)
+	return nil
+}

@@ -1,0 +1,221 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"math"
+	"time"
+)
+
+// A Token is the answer to a sign-in.
+type Token struct {
+	OK          bool   `json:"ok"`
+	AccessToken string `json:"access_token"`
+	TokenType   string `json:"token_type"` // bearer
+}
+
+// Me is who a token belongs to.
+type Me struct {
+	Username string `json:"username"`
+	Role     string `json:"role"` // user or admin
+}
+
+// Media is an item of a library.
+type Media struct {
+	ID        string            `json:"id"`
+	Name      string            `json:"name"`
+	Kind      string            `json:"kind"` // audio or video
+	Type      string            `json:"type"` // MIME type
+	Size      int64             `json:"size"` // bytes
+	SHA256    string            `json:"sha256"`
+	Duration  float64           `json:"duration"` // seconds
+	Streams   []Stream          `json:"streams"`
+	Tags      map[string]string `json:"tags"`
+	CreatedAt time.Time         `json:"created_at"`
+	JobID     string            `json:"job_id,omitempty"` // of the conversion that made it
+}
+
+// Stream is one track of an item.
+type Stream struct {
+	Type       string  `json:"type"` // video, audio, subtitle, cover, data
+	Codec      string  `json:"codec"`
+	Width      int     `json:"width,omitzero"`
+	Height     int     `json:"height,omitzero"`
+	FPS        float64 `json:"fps,omitzero"`
+	Channels   int     `json:"channels,omitzero"`
+	SampleRate int     `json:"sample_rate,omitzero"` // hertz
+	BitRate    int64   `json:"bit_rate,omitzero"`    // bits per second
+	Language   string  `json:"language,omitempty"`
+}
+
+// MediaList is a part of a library. Next is the cursor of the part after it,
+// empty at the end.
+type MediaList struct {
+	Objects []string `json:"objects"` // the names alone
+	Items   []Media  `json:"items"`
+	Next    string   `json:"next,omitempty"`
+}
+
+// Uploaded is the answer to an upload.
+type Uploaded struct {
+	OK   bool   `json:"ok"`
+	Name string `json:"name"` // under which it is in the library
+	ID   string `json:"id"`
+	Item Media  `json:"item"`
+}
+
+// The states of a job on the wire.
+const (
+	Pending    = "pending"
+	Processing = "processing"
+	Completed  = "completed"
+	Failed     = "failed" // canceled ones too
+)
+
+// Job is a conversion. What is not known yet is left out.
+type Job struct {
+	ID             string          `json:"job_id"`
+	Owner          string          `json:"owner"`
+	InputFile      string          `json:"input_file"`
+	OutputFormat   string          `json:"output_format"`
+	Options        json.RawMessage `json:"options"`
+	Status         string          `json:"status"`
+	Canceled       bool            `json:"canceled,omitempty"` // it failed because somebody stopped it
+	Progress       float64         `json:"progress"`           // 0 to 100
+	CreatedAt      time.Time       `json:"created_at"`
+	StartedAt      time.Time       `json:"started_at,omitzero"`
+	CompletedAt    time.Time       `json:"completed_at,omitzero"`
+	AssignedWorker string          `json:"assigned_worker,omitempty"` // name of a node
+	WorkerID       string          `json:"worker_id,omitempty"`       // name of a node
+	OutputFile     string          `json:"output_file,omitempty"`
+	OutputID       string          `json:"output_id,omitempty"`
+	Error          string          `json:"error,omitempty"`
+	Duration       *float64        `json:"duration_seconds,omitempty"`
+	InputSize      int64           `json:"input_size_bytes"`
+	OutputSize     int64           `json:"output_size_bytes,omitzero"`
+	SizeReduction  *float64        `json:"size_reduction_percent,omitempty"` // negative where the output is larger
+	Attempt        int             `json:"attempt,omitzero"`                 // the highest of its tasks
+	Tasks          []Task          `json:"tasks,omitempty"`                  // only where one job is asked for
+}
+
+// Ended tells whether nothing will change about the job any more.
+func (j Job) Ended() bool { return j.Status == Completed || j.Status == Failed }
+
+// Task is the piece of a job that one node runs.
+type Task struct {
+	ID         string    `json:"task_id"`
+	Kind       string    `json:"kind"`
+	State      string    `json:"state"`          // waiting, assigned, finished, given_up
+	Attempt    int       `json:"attempt"`        // of the try under way, or the last one; 0 before the first
+	Node       string    `json:"node,omitempty"` // name
+	Progress   float64   `json:"progress"`       // 0 to 100
+	AssignedAt time.Time `json:"assigned_at,omitzero"`
+	FinishedAt time.Time `json:"finished_at,omitzero"`
+	Attempts   []Attempt `json:"attempts"` // tries that did not work out
+}
+
+// Attempt is one try at a task that did not work out.
+type Attempt struct {
+	Number int       `json:"number"`
+	Node   string    `json:"node"` // name
+	Reason string    `json:"reason"`
+	Began  time.Time `json:"began_at,omitzero"`
+	Ended  time.Time `json:"ended_at,omitzero"`
+}
+
+// ConvertRequest asks for a conversion.
+type ConvertRequest struct {
+	InputFile    string          `json:"input_file"` // name or id
+	OutputFormat string          `json:"output_format"`
+	Options      json.RawMessage `json:"options,omitempty"` // an object
+}
+
+// Converting is the answer to a ConvertRequest.
+type Converting struct {
+	OK             bool    `json:"ok"`
+	JobID          string  `json:"job_id"`
+	AssignedWorker *string `json:"assigned_worker"` // name of a node, or null where none was chosen yet
+}
+
+// QueueStats counts the caller's jobs.
+type QueueStats struct {
+	QueueLength int `json:"queue_length"` // pending and processing
+	Stats       struct {
+		Pending    int `json:"pending"`
+		Processing int `json:"processing"`
+		Completed  int `json:"completed"`
+		Failed     int `json:"failed"`
+	} `json:"stats"`
+	TotalJobs int `json:"total_jobs"`
+}
+
+// Worker is what a node converts.
+type Worker struct {
+	ID             string    `json:"worker_id"` // name of the node
+	Status         string    `json:"status"`    // available, busy, offline
+	CPULoad        float64   `json:"cpu_load"`  // 0 to 1
+	MemoryMB       float64   `json:"memory_mb"`
+	JobsInProgress int       `json:"jobs_in_progress"`
+	LoadScore      int       `json:"load_score"` // 0 to 100
+	Success        uint64    `json:"conversions_success"`
+	Failed         uint64    `json:"conversions_failed"`
+	UpdatedAt      time.Time `json:"updated_at"`
+}
+
+// WorkerStats is what all nodes convert, sorted by name.
+type WorkerStats struct {
+	Summary struct {
+		Active     int     `json:"active_workers"`
+		Total      int     `json:"total_workers"`
+		Processing int     `json:"total_jobs_processing"`
+		CPULoad    float64 `json:"average_cpu_load"` // 0 to 1
+		Success    uint64  `json:"total_conversions_success"`
+		Failed     uint64  `json:"total_conversions_failed"`
+	} `json:"summary"`
+	Workers []Worker `json:"workers"`
+}
+
+// Shared is the answer to a new share. The URL is shown this once.
+type Shared struct {
+	URL       string    `json:"url"`
+	ExpiresIn int       `json:"expires_in_min"`
+	ID        string    `json:"id"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+// Share is a public link that lives.
+type Share struct {
+	ID        string    `json:"id"`
+	Token     string    `json:"token"` // what DELETE /shares/ takes: the id, never the secret of the link
+	Media     string    `json:"media"` // name of the item
+	MediaID   string    `json:"media_id"`
+	CreatedAt time.Time `json:"created_at"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+// SignedURL opens one item without credentials. URL is a path on any node.
+type SignedURL struct {
+	URL       string    `json:"url"`
+	ExpiresIn int       `json:"expires_in_min"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+// VersionInfo says what answers.
+type VersionInfo struct {
+	Version    string `json:"version"`
+	Node       string `json:"node"` // name
+	SignupOpen bool   `json:"signup_open"`
+	SetupNeed  bool   `json:"setup_needed"` // there is no administrator yet
+}
+
+// done is the answer where there is no more to say.
+type done struct {
+	OK bool `json:"ok"`
+}
+
+// round2 rounds to two decimals, as figures go over the wire.
+func round2(x float64) float64 {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return 0 // JSON has no such number
+	}
+	return math.Round(x*100) / 100
+}
