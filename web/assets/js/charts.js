@@ -123,7 +123,7 @@ function paint() {
 
 function redraw() {
   if (!charts) return;
-  const time = new Intl.DateTimeFormat(currentLanguage(), { hour: '2-digit', minute: '2-digit', second: '2-digit' });
+  const time = new Intl.DateTimeFormat(currentLanguage(), { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
   const labels = times.map((at) => time.format(at));
   for (const name of ['cpu', 'memory', 'jobs']) {
     const chart = charts[name];

@@ -1,6 +1,6 @@
 // Numbers as people read them, in the language of the page.
 
-import { currentLanguage, t } from './i18n.js';
+import { currentLanguage } from './i18n.js';
 
 const units = ['B', 'KB', 'MB', 'GB', 'TB', 'PB'];
 
@@ -47,13 +47,13 @@ export function span(seconds) {
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-/** A day, with the time when it is today. */
+/** A day; of today, the time. */
 export function date(value) {
   const when = new Date(value);
   if (Number.isNaN(when.getTime())) return '–';
   const now = new Date();
   if (when.toDateString() === now.toDateString()) {
-    return t('date.today', { time: new Intl.DateTimeFormat(currentLanguage(), { hour: '2-digit', minute: '2-digit' }).format(when) });
+    return new Intl.DateTimeFormat(currentLanguage(), { hour: 'numeric', minute: '2-digit' }).format(when);
   }
   const year = when.getFullYear() === now.getFullYear() ? undefined : 'numeric';
   return new Intl.DateTimeFormat(currentLanguage(), { day: 'numeric', month: 'short', year }).format(when);

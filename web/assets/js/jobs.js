@@ -104,7 +104,7 @@ function makeJob() {
   let job = null;
   const mark = h('span', { class: 'art' }, icon('convert'));
   const name = h('strong', { class: 'job-name' });
-  const format = h('span', { class: 'badge' });
+  const format = h('span', { class: 'badge job-format' });
   const status = h('span', { class: 'badge job-status' });
   const bar = h('progress', { max: 100 });
   const part = h('span', { class: 'number small' });
@@ -118,7 +118,7 @@ function makeJob() {
   const stop = button('close', 'cancel', (el) => busy(el, () => cancel(job)));
   const actions = h('div', { class: 'job-actions' }, play, save, again, stop);
   const el = h('li', { class: 'job' }, mark,
-    h('div', { class: 'job-text' }, h('div', { class: 'job-line' }, name, status), h('div', { class: 'job-sub' }, format, facts), line, error, actions));
+    h('div', { class: 'job-text' }, h('div', { class: 'job-line' }, name, format, status), facts, line, error, actions));
   return {
     el,
     update(next) {

@@ -1,6 +1,6 @@
 // Tiles and node cards of the dashboard.
 
-import { byId, h, icon, KeyedList, setText } from './dom.js';
+import { byId, h, KeyedList, setText } from './dom.js';
 import { ago, bytes, decimal, percent } from './format.js';
 import { has, t } from './i18n.js';
 import { seriesOf } from './charts.js';
@@ -48,13 +48,13 @@ function makeMeter(labelKey) {
 function makeCard() {
   const dot = h('span', { class: 'dot' });
   const name = h('h3');
-  const role = h('span', { class: 'badge' });
+  const role = h('span', { class: 'role' });
   const status = h('span', { class: 'badge' });
   const meters = { cpu: makeMeter('admin.cpu'), memory: makeMeter('admin.memory'), tasks: makeMeter('admin.tasks'), disk: makeMeter('admin.disk'), load: makeMeter('admin.load') };
   const done = h('span', { class: 'small' });
   const when = h('span', { class: 'small muted' });
   const el = h('li', { class: 'node-card card' },
-    h('header', {}, dot, icon('node'), name, role, status),
+    h('header', {}, dot, name, status, role),
     h('div', { class: 'meters' }, ...Object.values(meters).map((meter) => meter.el)),
     h('footer', {}, done, when));
   return {
@@ -65,7 +65,7 @@ function makeCard() {
       setText(name, worker.worker_id);
       role.hidden = !worker.role;
       setText(role, has('nodes.role.' + worker.role) ? t('nodes.role.' + worker.role) : worker.role ?? '');
-      role.className = `badge ${worker.role === 'leader' ? 'accent' : ''}`;
+      role.classList.toggle('leader', worker.role === 'leader');
       setText(status, has('admin.status.' + worker.status) ? t('admin.status.' + worker.status) : worker.status);
       status.className = `badge ${looks[worker.status] ?? ''}`;
       showMeters(meters, worker);

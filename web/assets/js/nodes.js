@@ -43,7 +43,8 @@ export async function startNodes() {
 
 function label() {
   const address = new URL(api.apiOrigin).host;
-  setText(byId('api-badge').lastElementChild, here ? t('nodes.badge', { name: here }) : address);
+  byId('api-badge').querySelector('.prefix').hidden = !here;
+  setText(byId('api-badge').lastElementChild, here || address);
   setLabel(byId('api-badge'), t('nodes.badgeHint', { name: here || address, address }));
   render();
 }

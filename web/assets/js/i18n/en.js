@@ -18,7 +18,6 @@ export default {
   'live.hint.live': 'Changes appear as they happen',
   'live.hint.reconnecting': 'The connection was lost; trying again',
   'live.hint.polling': 'No live connection; asking again every few seconds',
-  'date.today': 'Today {time}',
   'time.minutes.one': '{n} minute',
   'time.minutes.other': '{n} minutes',
   'time.hours.one': '{n} hour',
@@ -235,7 +234,7 @@ export default {
 
   'nodes.title': 'Nodes of this mesh',
   'nodes.lead': 'Every node has the whole library. Open any of them.',
-  'nodes.badge': 'Node {name}',
+  'nodes.badge': 'Node',
   'nodes.badgeHint': 'This page uses the API of {name} ({address}). Press to choose another.',
   'nodes.here': 'In use',
   'nodes.open': 'Open',

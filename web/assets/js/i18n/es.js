@@ -18,7 +18,6 @@ export default {
   'live.hint.live': 'Los cambios aparecen al momento',
   'live.hint.reconnecting': 'Se perdió la conexión; se intenta de nuevo',
   'live.hint.polling': 'Sin conexión en vivo; se pregunta cada pocos segundos',
-  'date.today': 'Hoy {time}',
   'time.minutes.one': '{n} minuto',
   'time.minutes.other': '{n} minutos',
   'time.hours.one': '{n} hora',
@@ -235,7 +234,7 @@ export default {
 
   'nodes.title': 'Nodos de esta malla',
   'nodes.lead': 'Cada nodo tiene la biblioteca entera. Abre el que quieras.',
-  'nodes.badge': 'Nodo {name}',
+  'nodes.badge': 'Nodo',
   'nodes.badgeHint': 'Esta página usa la API de {name} ({address}). Pulsa para elegir otra.',
   'nodes.here': 'En uso',
   'nodes.open': 'Abrir',
