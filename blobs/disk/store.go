@@ -90,9 +90,9 @@ func open(cfg Config, sync func(*os.File) error) (*Store, error) {
 	return s, nil
 }
 
-// prepare makes all folders now and durable, so that a put has none to make.
-// Those that exist are synced: a process that was killed may have renamed a
-// chunk into them without getting to the sync.
+// prepare removes what was half-made and syncs the folders that exist: a
+// process that was killed may have renamed a chunk into one without getting to
+// the sync.
 func (s *Store) prepare() error {
 	if err := os.RemoveAll(s.staging()); err != nil {
 		return err
@@ -102,13 +102,9 @@ func (s *Store) prepare() error {
 			return err
 		}
 	}
-	for i := range 256 {
-		dir := filepath.Join(s.dir, "chunks", fmt.Sprintf("%02x", i))
-		err := os.Mkdir(dir, 0o700)
-		if errors.Is(err, fs.ErrExist) {
-			err = s.syncDir(dir)
-		}
-		if err != nil {
+	for i := range s.locks {
+		err := s.syncDir(s.prefix(byte(i)))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
@@ -177,12 +173,15 @@ func (s *Store) unlink(ref blobs.Ref) error {
 // or kept, in the order of their refs, and stops at f's first error. Chunks
 // that come or go meanwhile may be missing.
 func (s *Store) Each(ctx context.Context, f func(ref blobs.Ref, size int64, used time.Time) error) error {
-	for i := range 256 {
+	for i := range s.locks {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		prefix := fmt.Sprintf("%02x", i)
-		entries, err := os.ReadDir(filepath.Join(s.dir, "chunks", prefix))
+		entries, err := os.ReadDir(s.prefix(byte(i)))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("list chunks: %w", err)
 		}
@@ -217,8 +216,12 @@ func (s *Store) Reserve(n int64) (release func(), err error) { return s.room.tak
 
 func (s *Store) staging() string { return filepath.Join(s.dir, "staging") }
 
+func (s *Store) prefix(first byte) string {
+	return filepath.Join(s.dir, "chunks", hex.EncodeToString([]byte{first}))
+}
+
 func (s *Store) path(ref blobs.Ref) string {
-	return filepath.Join(s.dir, "chunks", hex.EncodeToString(ref[:1]), hex.EncodeToString(ref[1:]))
+	return filepath.Join(s.prefix(ref[0]), hex.EncodeToString(ref[1:]))
 }
 
 // lock takes the lock of the ref; the caller runs what it returns to unlock.

@@ -366,7 +366,10 @@ func TestEachListsChunksInOrder(t *testing.T) {
 		data := blobstest.Bytes(100+i, uint64(i))
 		want[put(t, s, data)] = int64(len(data))
 	}
-	if err := os.WriteFile(filepath.Join(s.dir, "chunks", "ab", "stray"), nil, 0o600); err != nil {
+	if err := os.MkdirAll(s.prefix(0xab), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.prefix(0xab), "stray"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var last blobs.Ref

@@ -138,7 +138,7 @@ func (s *Store) place(upload string, ref blobs.Ref, f *os.File) (created bool, e
 	defer s.lock(ref)()
 	_, err = os.Lstat(path)
 	created = errors.Is(err, fs.ErrNotExist)
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := s.rename(f.Name(), path); err != nil {
 		return false, fmt.Errorf("place chunk %s: %w", ref.Short(), asFull(err))
 	}
 	if err := s.syncDir(filepath.Dir(path)); err != nil {
@@ -153,6 +153,22 @@ func (s *Store) place(upload string, ref blobs.Ref, f *os.File) (created bool, e
 		s.verified.add(ref, info)
 	}
 	return created, nil
+}
+
+// rename moves the file into the chunk's folder, which is made durable first
+// where it is new.
+func (s *Store) rename(from, to string) error {
+	err := os.Rename(from, to)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if os.Mkdir(filepath.Dir(to), 0o700) != nil {
+		return err
+	}
+	if err := s.syncDir(filepath.Join(s.dir, "chunks")); err != nil {
+		return err
+	}
+	return os.Rename(from, to)
 }
 
 // A staged is a chunk that is being written where no reader sees it.

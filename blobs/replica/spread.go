@@ -1,10 +1,10 @@
 package replica
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -25,13 +25,12 @@ func (r *Replica) Spread(ctx context.Context, upload string, ref blobs.Ref, path
 	return r.spread(ctx, upload, ref)
 }
 
-// Put keeps data as a chunk on a majority of its holders, as Spread does.
-func (r *Replica) Put(ctx context.Context, upload string, data []byte) (blobs.Ref, error) {
-	ref := blobs.RefOf(data)
-	if _, err := r.cfg.Local.PutFor(ctx, upload, ref, bytes.NewReader(data)); err != nil {
-		return blobs.Ref{}, err
+// Put reads the chunk named ref from r and spreads it as Spread does.
+func (r *Replica) Put(ctx context.Context, ref blobs.Ref, from io.Reader) error {
+	if _, err := r.cfg.Local.PutFor(ctx, "", ref, from); err != nil {
+		return err
 	}
-	return ref, r.spread(ctx, upload, ref)
+	return r.spread(ctx, "", ref)
 }
 
 // spread copies the chunk, which is on this disk, to its other holders.
