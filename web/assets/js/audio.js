@@ -5,6 +5,7 @@ import { channel } from './channel.js';
 import { byId } from './dom.js';
 import { mediaGone } from './media.js';
 import { remember, remembered } from './prefs.js';
+import { recovery } from './recover.js';
 
 /** Anything but the position changed. */
 export const audioChanged = channel();
@@ -19,6 +20,7 @@ export const repeatModes = ['list', 'track', 'off'];
 const restartAfter = 5; // seconds: later than this, "previous" begins the track again
 
 const element = byId('audio-player');
+const recover = recovery(element);
 let tracks = []; // the playlist, in its order
 let current = null;
 let chosen = false; // the current track was picked by name, not by what came before
@@ -152,15 +154,8 @@ async function failed() {
   const item = current;
   if (!item || !element.getAttribute('src')) return;
   const picked = chosen;
-  const stalled = element.error?.code === MediaError.MEDIA_ERR_NETWORK;
-  let why = 'format';
-  try {
-    await api.checkMedia(element.currentSrc);
-    if (stalled) why = 'network';
-  } catch (error) {
-    why = error.message;
-  }
-  if (current !== item) return;
+  const why = await recover(() => current === item);
+  if (!why || current !== item) return;
   audioFailed.emit(item, why, picked);
   failures++;
   if (!picked && why === 'format' && failures < tracks.length) next(false);

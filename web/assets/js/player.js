@@ -133,7 +133,7 @@ function cannotPlay(item, why, chosen) {
     return;
   }
   if (why === 'format') return toast(t('unplayable.skipped', { name: item.name }));
-  toast(t('play.failed', { name: item.name, detail: why === 'network' ? t('error.network') : why }), 'bad');
+  toast(t('play.failed', { name: item.name, detail: why }), 'bad');
 }
 
 // useOutput plays or saves what a job made; the library may not have heard of it yet.

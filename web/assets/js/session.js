@@ -88,6 +88,7 @@ function showAuth(which) {
   byId('session').hidden = true;
   byId('app-view').hidden = true;
   byId('auth-view').hidden = false;
+  for (const kind of ['login', 'signup', 'setup']) showMessage(byId(`${kind}-error`), '');
   byId('setup-form').hidden = which !== 'setup';
   byId('auth-account').hidden = which === 'setup';
   say(api.remoteAPI && which !== 'setup' ? 'auth.remote' : '');

@@ -6,6 +6,7 @@ import { byId, setText } from './dom.js';
 import { bytes, clock } from './format.js';
 import { download } from './library.js';
 import { mediaGone } from './media.js';
+import { recovery } from './recover.js';
 
 /** Playing, pausing or closing changed what is played. */
 export const videoChanged = channel();
@@ -17,6 +18,7 @@ export const videoStarts = channel();
 export const videoAction = channel();
 
 const element = byId('video-player');
+const recover = recovery(element);
 const stage = byId('stage');
 let current = null;
 let opener = null; // what had the focus before
@@ -86,12 +88,8 @@ export function closeVideo() {
 async function failed() {
   const item = current;
   if (!item || !element.getAttribute('src')) return;
-  try {
-    await api.checkMedia(element.currentSrc);
-    fail(item, element.error?.code === MediaError.MEDIA_ERR_NETWORK ? 'network' : 'format');
-  } catch (error) {
-    fail(item, error.message);
-  }
+  const why = await recover(() => current === item);
+  if (why) fail(item, why);
 }
 
 // noPicture notices films of which the browser can decode the sound alone.
