@@ -123,7 +123,10 @@ func (c *call) login() error {
 	if err := c.notTooFast(c.api.slow.network, c.network()); err != nil {
 		return err
 	}
-	u, _ := c.view.UserByName(name)
+	u, ok := c.view.UserByName(name)
+	if !ok {
+		u = state.User{} // a twin in another mixture of cases is nobody
+	}
 	right, err := c.api.passwords.Check(c.r.Context(), u.Password, k.Password)
 	if err != nil {
 		return err
