@@ -201,7 +201,9 @@ func Report(stderr io.Writer, err error) int {
 		return exitDone
 	}
 	code, text := explain(err)
-	fmt.Fprintf(stderr, "malla: %s\n", text)
+	for line := range strings.Lines(text) {
+		fmt.Fprintf(stderr, "malla: %s\n", plain(strings.TrimRight(line, "\n")))
+	}
 	return code
 }
 

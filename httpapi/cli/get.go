@@ -120,44 +120,40 @@ func (c GetCmd) say(env *Env, format, path string) {
 
 // download writes the item to a file beside dst, going on with one that an
 // earlier run left, and renames it once it is whole and right.
-func (c GetCmd) download(env *Env, s *session, m httpapi.Media, dst string) (err error) {
+func (c GetCmd) download(env *Env, s *session, m httpapi.Media, dst string) error {
 	// The hash in the name keeps the beginning of one version from the end of another.
 	part := fmt.Sprintf("%s.%.8s.part", dst, m.SHA256)
 	f, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	h := sha256.New()
-	from, err := io.Copy(h, readerUntil(env.ctx, f))
-	if err != nil {
-		return err
-	}
-	if from > m.Size {
-		if from, err = 0, f.Truncate(0); err != nil {
-			return err
-		}
-		if _, err := f.Seek(0, io.SeekStart); err != nil {
-			return err
-		}
-		h.Reset()
-	}
-	bar := env.bytesBar(m.Size, m.Name, c.JSON)
-	defer bar.Exit()
-	if from < m.Size {
-		_, err = s.Download(env.ctx, m.ID, io.MultiWriter(f, h), from, func(at, _ int64) { bar.Set64(at) })
-	}
-	if err == nil {
-		err = verify(m, h)
-	}
+	err = c.fill(env, s, m, f)
+	err = errors.Join(err, f.Close())
 	switch {
 	case errors.Is(err, httpapi.ErrChanged), errors.Is(err, errDamaged):
 		return errors.Join(err, os.Remove(part))
 	case err != nil:
 		return err // what came stays, for the next run
 	}
-	bar.Clear()
 	return os.Rename(part, dst)
+}
+
+// fill downloads what the file lacks, and verifies the whole.
+func (c GetCmd) fill(env *Env, s *session, m httpapi.Media, f *os.File) error {
+	h := sha256.New()
+	from, err := io.Copy(h, readerUntil(env.ctx, f))
+	if err != nil {
+		return err
+	}
+	if from >= m.Size {
+		return verify(m, h)
+	}
+	bar := env.bytesBar(m.Size, m.Name, c.JSON)
+	defer bar.Clear()
+	if _, err := s.Download(env.ctx, m.ID, io.MultiWriter(f, h), from, func(at, _ int64) { bar.Set64(at) }); err != nil {
+		return err
+	}
+	return verify(m, h)
 }
 
 var errDamaged = errors.New("the bytes that came are not those of the file (wrong SHA-256): try again")

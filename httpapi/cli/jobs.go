@@ -97,7 +97,7 @@ func (c ConvertCmd) Run(env *Env) error {
 // follow waits for the job's end with a progress bar.
 func (c ConvertCmd) follow(env *Env, s *session, id string) (httpapi.Job, error) {
 	bar := env.percentBar(c.Name+" to "+c.Format, c.JSON)
-	defer bar.Exit()
+	defer bar.Clear()
 	return s.WaitJob(env.ctx, id, func(job httpapi.Job) { bar.Set(int(job.Progress)) })
 }
 

@@ -75,7 +75,7 @@ func (c PutCmd) Run(env *Env) error {
 	}
 	p.bar = env.bytesBar(total, fmt.Sprintf("%d files", len(files)), c.JSON)
 	results := p.all(files, max(1, c.Parallel))
-	p.bar.Exit()
+	p.bar.Clear()
 	return c.tell(env, results)
 }
 
@@ -103,9 +103,9 @@ type putting struct {
 	quiet   bool
 	there   map[int64][]httpapi.Media // size -> items of the library
 	uploads *uploads
-	bar     *progressbar.ProgressBar
 
-	mu sync.Mutex // guards what is printed
+	mu  sync.Mutex // guards what is printed
+	bar *progressbar.ProgressBar
 }
 
 // all uploads the files, several at once, and returns what became of each, in
@@ -148,6 +148,13 @@ func (p *putting) say(r result) {
 	}
 }
 
+// advance moves the bar.
+func (p *putting) advance(bytes int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.bar.Add64(bytes)
+}
+
 // one uploads a file unless its bytes are there.
 func (p *putting) one(f local) result {
 	r := result{Path: f.path}
@@ -160,7 +167,7 @@ func (p *putting) one(f local) result {
 		r.err = err
 	case there:
 		r.Skipped = true
-		p.bar.Add64(f.size)
+		p.advance(f.size)
 	default:
 		m, r.err = p.send(f)
 	}
@@ -202,7 +209,7 @@ func (p *putting) send(f local) (httpapi.Media, error) {
 	up := httpapi.File{
 		Name: filepath.Base(f.path), Body: file, Size: info.Size(),
 		Progress: func(sent int64) {
-			p.bar.Add64(sent - told)
+			p.advance(sent - told)
 			told = sent
 		},
 	}

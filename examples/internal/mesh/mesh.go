@@ -70,12 +70,12 @@ func Start(ctx context.Context, cfg Config) (*Mesh, error) {
 	}
 	for i := range m.nodes {
 		if err := m.Restart(i); err != nil {
-			return nil, errors.Join(err, m.stop())
+			return nil, errors.Join(err, m.Stop())
 		}
 	}
 	for i := range m.nodes {
 		if err := m.Ready(ctx, i); err != nil {
-			return nil, errors.Join(fmt.Errorf("%w; its log: %s", err, m.LogFile(i)), m.stop())
+			return nil, errors.Join(fmt.Errorf("%w; its log: %s", err, m.LogFile(i)), m.Stop())
 		}
 	}
 	return m, nil
@@ -197,11 +197,11 @@ func (m *Mesh) ask(ctx context.Context, i int) error {
 // Close asks all nodes to end, kills those that take longer than ten seconds,
 // and removes the directory.
 func (m *Mesh) Close() error {
-	return errors.Join(m.stop(), os.RemoveAll(m.cfg.Dir))
+	return errors.Join(m.Stop(), os.RemoveAll(m.cfg.Dir))
 }
 
-// stop ends all processes and leaves the files.
-func (m *Mesh) stop() error {
+// Stop is Close for who wants to look at the logs: the directory stays.
+func (m *Mesh) Stop() error {
 	var all sync.WaitGroup
 	errs := make([]error, len(m.nodes))
 	for i, n := range m.nodes {
