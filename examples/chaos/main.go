@@ -1,0 +1,159 @@
+// Command chaos kills nodes while people work with the mesh: it starts five as
+// processes of this machine, uploads, converts and reads, and for a minute kills
+// a random node every few seconds and starts it again. Then it checks that every
+// file whose upload was acknowledged reads back from every node with its SHA-256,
+// and that every conversion that was acknowledged ended once, with one right
+// output. It prints a table and leaves nothing behind.
+//
+// It ends with 0 only if every check held. A run can be repeated with its seed,
+// as far as processes and networks can.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"malla/examples/internal/mesh"
+	"malla/httpapi"
+)
+
+// settings are the flags.
+type settings struct {
+	program string
+	nodes   int
+	seconds int
+	seed    uint64
+	keep    bool
+}
+
+func main() {
+	var s settings
+	flag.StringVar(&s.program, "program", "bin/malla", "the malla binary to run")
+	flag.IntVar(&s.nodes, "nodes", 5, "how many nodes; at least three")
+	flag.IntVar(&s.seconds, "seconds", 60, "how long nodes are killed")
+	flag.Uint64Var(&s.seed, "seed", 0, "of what is random; 0 picks one")
+	flag.BoolVar(&s.keep, "keep", false, "leave data and logs for a look")
+	flag.Parse()
+	if s.nodes < 3 {
+		fmt.Fprintln(os.Stderr, "chaos: a mesh bears the loss of a node from three on")
+		os.Exit(2)
+	}
+	if s.seed == 0 {
+		s.seed = rand.Uint64N(1_000_000)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, s); err != nil {
+		fmt.Fprintf(os.Stderr, "chaos: %v (seed %d)\n", err, s.seed)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// run starts the mesh, lets the load and the killer loose, and checks.
+func run(ctx context.Context, s settings) (err error) {
+	program, err := filepath.Abs(s.program)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "malla-chaos-")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if s.keep {
+			fmt.Println("data and logs:", dir)
+			return
+		}
+		err = errors.Join(err, os.RemoveAll(dir))
+	}()
+	fmt.Printf("%d nodes for %d s, seed %d\n", s.nodes, s.seconds, s.seed)
+	starting, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	m, err := mesh.Start(starting, mesh.Config{
+		Program: program, Nodes: s.nodes, Dir: filepath.Join(dir, "mesh"), Flags: []string{"--slots", "1"},
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.Stop()) }()
+
+	token, err := (&httpapi.Client{Base: m.URL(0)}).Signup(ctx, "chaos", "a password for an hour")
+	if err != nil {
+		return fmt.Errorf("sign up: %w", err)
+	}
+	book := &ledger{}
+	l := &load{mesh: m, ledger: book, token: token.AccessToken, seed: s.seed, dir: dir}
+	if err := disturb(ctx, m, l, s); err != nil {
+		return err
+	}
+	return check(ctx, m, book, token.AccessToken, dir)
+}
+
+// disturb runs the load for the time while nodes are killed one after another,
+// and returns when all run again and are ready.
+func disturb(ctx context.Context, m *mesh.Mesh, l *load, s settings) error {
+	working, stop := context.WithTimeout(ctx, time.Duration(s.seconds)*time.Second)
+	defer stop()
+	loaded := make(chan struct{})
+	go func() {
+		defer close(loaded)
+		l.run(working)
+	}()
+	err := killer(working, ctx, m, l.ledger, rand.New(rand.NewPCG(s.seed, 0)))
+	stop()
+	<-loaded
+	if err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// killer kills a random node, starts it again after a moment, waits until it is
+// ready, and goes on, until working ends. Whatever it killed runs again then;
+// only ctx cuts that short.
+func killer(working, ctx context.Context, m *mesh.Mesh, book *ledger, r *rand.Rand) error {
+	began := time.Now()
+	say := func(format string, args ...any) {
+		fmt.Printf("%5.1f s  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
+	}
+	for pause(working, time.Duration(1500+r.IntN(2500))*time.Millisecond) {
+		i := r.IntN(m.Len())
+		if err := m.Kill(i); err != nil {
+			return err
+		}
+		book.kills.Add(1)
+		say("killed %s", m.Name(i))
+		pause(ctx, time.Duration(500+r.IntN(3500))*time.Millisecond)
+		if err := m.Restart(i); err != nil {
+			return err
+		}
+		up := time.Now()
+		ready, cancel := context.WithTimeout(ctx, 45*time.Second)
+		err := m.Ready(ready, i)
+		cancel()
+		if err != nil {
+			return err
+		}
+		say("%s is back, ready after %.1f s", m.Name(i), time.Since(up).Seconds())
+	}
+	return nil
+}
+
+// pause waits, and tells whether the context still runs.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
