@@ -1,0 +1,170 @@
+// Command malla is a media library that runs as a mesh of identical nodes: the
+// node and its client in one program.
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+	"github.com/dustin/go-humanize"
+
+	"malla/httpapi/cli"
+	"malla/node"
+)
+
+// version is set by the linker.
+var version = ""
+
+// program is the command line.
+type program struct {
+	Serve   serveCmd         `cmd:"" help:"Run a node of the mesh."`
+	Secret  secretCmd        `cmd:"" help:"Print a new secret for a mesh."`
+	Version kong.VersionFlag `help:"Print the version and end."`
+
+	cli.Commands
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
+	var p program
+	options := append(cli.Options(),
+		kong.Name("malla"),
+		kong.Description("A media library that runs as a mesh of identical nodes: upload, convert, share and play audio and video."),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Vars{"version": buildVersion()},
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+	k := kong.Parse(&p, options...)
+	os.Exit(cli.Report(os.Stderr, k.Run(cli.NewEnv(ctx))))
+}
+
+// buildVersion is the linked version, or what the build says of its commit.
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "dev"
+}
+
+// secretCmd prints a new secret.
+type secretCmd struct{}
+
+func (secretCmd) Run() error {
+	s := node.NewSecret()
+	fmt.Println(hex.EncodeToString(s[:]))
+	return nil
+}
+
+// serveCmd runs a node.
+type serveCmd struct {
+	HTTP            string   `name:"http" default:":8000" env:"MALLA_HTTP" help:"Address of the API and the pages."`
+	Gossip          string   `default:":7946" env:"MALLA_GOSSIP" help:"Address of the gossip, TCP and UDP."`
+	Peer            string   `default:":7947" env:"MALLA_PEER" help:"Address of the link between nodes."`
+	Advertise       string   `env:"MALLA_ADVERTISE" placeholder:"HOST" help:"Host under which the other nodes reach this one; found by itself when empty."`
+	Data            string   `default:"data" env:"MALLA_DATA" placeholder:"DIR" help:"Directory of everything that the node keeps."`
+	Join            []string `env:"MALLA_JOIN" placeholder:"HOST:PORT" help:"Gossip addresses of nodes of the mesh to join."`
+	BootstrapExpect int      `env:"MALLA_BOOTSTRAP_EXPECT" placeholder:"N" help:"N nodes started with the same command line form one mesh."`
+	SecretFile      string   `env:"MALLA_SECRET_FILE" placeholder:"FILE" help:"File with the mesh's secret, 64 hex digits, readable by its owner alone. Or set MALLA_SECRET. Without either a new mesh makes one in DIR/secret."`
+	Copies          int      `default:"3" env:"MALLA_COPIES" help:"Copies of every chunk, on different nodes."`
+	Slots           int      `env:"MALLA_SLOTS" placeholder:"CORES" help:"Tasks that this node runs at once; -1 for none."`
+	Name            string   `env:"MALLA_NAME" help:"Name of the node, unique in the mesh."`
+	Zone            string   `env:"MALLA_ZONE" help:"Where the node stands; copies go to different zones."`
+	PublicURL       string   `name:"public-url" env:"MALLA_PUBLIC_URL" placeholder:"URL" help:"Address under which people reach the mesh; shared links begin with it."`
+	Signup          string   `default:"open" enum:"open,closed" env:"MALLA_SIGNUP" help:"Who may make an account: open or closed."`
+	Reserve         string   `default:"5GB" env:"MALLA_RESERVE" help:"Room on the disk that stays free."`
+	MetricsToken    string   `env:"MALLA_METRICS_TOKEN" placeholder:"TOKEN" help:"Bearer token that /metrics asks for."`
+	LogLevel        string   `default:"info" enum:"debug,info,warn,error" env:"MALLA_LOG_LEVEL" help:"debug, info, warn or error."`
+	LogFormat       string   `default:"text" enum:"text,json" env:"MALLA_LOG_FORMAT" help:"text or json."`
+}
+
+// Help is shown by malla serve --help.
+func (serveCmd) Help() string {
+	return `Start one node, and it forms a mesh of its own:
+
+    malla serve --data ./data
+
+Start more with the same secret (the file "secret" in the first one's data
+directory) and the gossip address of any node of the mesh:
+
+    malla serve --data ./data2 --http :8001 --gossip :7956 --peer :7957 \
+        --secret-file ./data/secret --join 127.0.0.1:7946
+
+A node that was in a mesh finds it again from its data directory.`
+}
+
+// Run serves until ctx ends.
+func (c serveCmd) Run(ctx context.Context) error {
+	cfg, err := c.config()
+	if err != nil {
+		return err
+	}
+	n, err := node.New(cfg)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := n.Close(); err != nil {
+			cfg.Logger.Warn("close", "err", err)
+		}
+	}()
+	if err := n.Start(); err != nil {
+		return err
+	}
+	go n.Greet(ctx, os.Stdout)
+	select {
+	case <-ctx.Done():
+		cfg.Logger.Info("stopping")
+		return nil
+	case err := <-n.Failed():
+		return err
+	}
+}
+
+// config is what the flags and the environment say.
+func (c serveCmd) config() (node.Config, error) {
+	reserve, err := humanize.ParseBytes(c.Reserve)
+	if err != nil {
+		return node.Config{}, fmt.Errorf("--reserve %q: want a size such as 5GB or 500MB", c.Reserve)
+	}
+	cfg := node.Defaults()
+	cfg.HTTP, cfg.Gossip, cfg.Peer, cfg.Advertise, cfg.Data = c.HTTP, c.Gossip, c.Peer, c.Advertise, c.Data
+	cfg.BootstrapExpect, cfg.SecretFile, cfg.Copies = c.BootstrapExpect, c.SecretFile, c.Copies
+	cfg.Name, cfg.Zone, cfg.PublicURL, cfg.Signup = c.Name, c.Zone, c.PublicURL, node.Signup(c.Signup)
+	cfg.Reserve, cfg.MetricsToken, cfg.Version = reserve, c.MetricsToken, buildVersion()
+	if c.Slots != 0 {
+		cfg.Slots = c.Slots
+	}
+	for _, seed := range c.Join {
+		if seed = strings.TrimSpace(seed); seed != "" {
+			cfg.Join = append(cfg.Join, seed)
+		}
+	}
+	cfg.Secret = os.Getenv("MALLA_SECRET")
+	os.Unsetenv("MALLA_SECRET") // not for child processes
+	cfg.Logger = c.logger()
+	return cfg, cfg.Validate()
+}
+
+func (c serveCmd) logger() *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		level = slog.LevelInfo // the parser lets only known ones through
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, options))
+}

@@ -1,0 +1,178 @@
+package node
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"malla/cluster/state"
+	"malla/cluster/transport"
+)
+
+// Config is what a node is started with. The zero value of a field means its
+// default, as [Defaults] gives it; Validate names what is wrong and the cure.
+type Config struct {
+	HTTP      string // address of the API and the pages, host:port
+	Gossip    string // address of the gossip, host:port, TCP and UDP
+	Peer      string // address of the link between nodes, host:port
+	Advertise string // host under which the others reach this node; found by itself when empty
+	Data      string // directory of everything that the node keeps
+
+	Join            []string // gossip addresses of nodes of the mesh
+	BootstrapExpect int      // so many nodes form the mesh together; 0 and 1: this one alone
+
+	Secret     string // 64 hex digits
+	SecretFile string // a file with them, readable by its owner alone
+
+	Name         string // unique in the mesh; made of the host's name and the node's id when empty
+	Zone         string // where the node stands: copies go to different zones
+	Copies       int    // of every chunk, on different nodes
+	Slots        int    // tasks run at once; negative: this node does not convert
+	PublicURL    string // under which people reach the mesh; links begin with it
+	Signup       Signup
+	Reserve      uint64 // bytes of the disk that stay free
+	MetricsToken string // bearer token that /metrics asks for; open when empty
+
+	Version string
+	Logger  *slog.Logger
+
+	Timing Timing
+}
+
+// Signup says who may make an account.
+type Signup string
+
+const (
+	SignupOpen   Signup = "open"   // anyone
+	SignupClosed Signup = "closed" // only administrators make accounts
+)
+
+// Timing are the waits that tests shorten.
+type Timing struct {
+	Raft       time.Duration // heartbeat and election time-out of the agreement
+	DeadGrace  time.Duration // between a node's death and its tasks starting elsewhere
+	RepairWait time.Duration // between a node's death and its chunks being copied elsewhere
+	Probe      time.Duration // between gossip probes
+}
+
+// Defaults returns the configuration of a node that is started without any flag.
+func Defaults() Config {
+	return Config{
+		HTTP: ":8000", Gossip: ":7946", Peer: ":7947", Data: "data",
+		Copies: 3, Slots: runtime.NumCPU(), Signup: SignupOpen, Reserve: 5_000_000_000, Version: "dev",
+		Timing: Timing{Raft: time.Second, DeadGrace: 2 * time.Second, RepairWait: time.Minute, Probe: time.Second},
+	}
+}
+
+// filled returns c with the defaults in the place of zero values.
+func (c Config) filled() Config {
+	d := Defaults()
+	def(&c.HTTP, d.HTTP)
+	def(&c.Gossip, d.Gossip)
+	def(&c.Peer, d.Peer)
+	def(&c.Data, d.Data)
+	def(&c.Copies, d.Copies)
+	def(&c.Slots, d.Slots)
+	def(&c.Signup, d.Signup)
+	def(&c.Version, d.Version)
+	def(&c.Timing.Raft, d.Timing.Raft)
+	def(&c.Timing.DeadGrace, d.Timing.DeadGrace)
+	def(&c.Timing.RepairWait, d.Timing.RepairWait)
+	def(&c.Timing.Probe, d.Timing.Probe)
+	def(&c.Logger, slog.Default())
+	return c
+}
+
+func def[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Validate returns the first setting that cannot work: its name, its value and
+// what to write instead.
+func (c Config) Validate() error {
+	for _, a := range []struct{ flag, addr string }{{"--http", c.HTTP}, {"--gossip", c.Gossip}, {"--peer", c.Peer}} {
+		if _, _, err := net.SplitHostPort(a.addr); err != nil {
+			return fmt.Errorf("%s %q: want HOST:PORT or :PORT", a.flag, a.addr)
+		}
+	}
+	for _, seed := range c.Join {
+		if _, _, err := net.SplitHostPort(seed); err != nil {
+			return fmt.Errorf("--join %q: want HOST:PORT, the gossip address of a node of the mesh", seed)
+		}
+	}
+	if _, _, err := net.SplitHostPort(c.Advertise); err == nil {
+		return fmt.Errorf("--advertise %q: want a host without a port", c.Advertise)
+	}
+	if c.Name != "" {
+		if err := state.CheckNodeName(c.Name); err != nil {
+			return fmt.Errorf("--%w", err)
+		}
+	}
+	if c.BootstrapExpect > 1 && len(c.Join) == 0 {
+		return fmt.Errorf("--bootstrap-expect %d: give the addresses of the others with --join", c.BootstrapExpect)
+	}
+	if c.BootstrapExpect < 0 {
+		return fmt.Errorf("--bootstrap-expect %d: want how many nodes form the mesh together", c.BootstrapExpect)
+	}
+	if c.Copies < 1 || c.Copies > 9 {
+		return fmt.Errorf("--copies %d: want 1 to 9", c.Copies)
+	}
+	if c.Signup != SignupOpen && c.Signup != SignupClosed {
+		return fmt.Errorf("--signup %q: want open or closed", c.Signup)
+	}
+	if u := c.PublicURL; u != "" && !strings.HasPrefix(u, "http://") && !strings.HasPrefix(u, "https://") {
+		return fmt.Errorf("--public-url %q: want http://… or https://…", u)
+	}
+	return nil
+}
+
+// secret finds the mesh's secret: given, in the file, or in the data directory,
+// where a node that starts a new mesh makes one.
+func (c Config) secret() (transport.Secret, error) {
+	kept := filepath.Join(c.Data, "secret")
+	switch {
+	case c.Secret != "":
+		s, err := transport.ParseSecret(c.Secret)
+		if err != nil {
+			return s, fmt.Errorf("MALLA_SECRET: %w", err)
+		}
+		return s, nil
+	case c.SecretFile != "":
+		s, err := transport.LoadSecretFile(c.SecretFile)
+		if err != nil {
+			return s, fmt.Errorf("--secret-file: %w", err)
+		}
+		return s, nil
+	}
+	if _, err := os.Stat(kept); err != nil && len(c.Join) > 0 {
+		return transport.Secret{}, fmt.Errorf("joining a mesh needs its secret: copy the file data/secret of a node that is in it and name it with --secret-file, or set MALLA_SECRET")
+	}
+	s, err := transport.LoadOrCreateSecret(kept)
+	if err != nil {
+		return s, fmt.Errorf("secret of the mesh: %w", err)
+	}
+	return s, nil
+}
+
+// nodeName is the name given, or one made of the host's name and the node's id,
+// so that two nodes on one machine do not clash.
+func (c Config) nodeName(id state.NodeID) string {
+	if c.Name != "" {
+		return c.Name
+	}
+	host, _ := os.Hostname()
+	host, _, _ = strings.Cut(host, ".")
+	name := host + "-" + string(id)[:4]
+	if state.CheckNodeName(name) != nil {
+		return "node-" + string(id)[:4]
+	}
+	return name
+}

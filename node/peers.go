@@ -1,0 +1,137 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"malla/blobs"
+	"malla/blobs/replica"
+	"malla/cluster"
+	"malla/cluster/state"
+	"malla/cluster/transport"
+	"malla/node/worker"
+)
+
+// peers shows the mesh to the parts that must not know of gossip or log.
+type peers struct {
+	state   *state.State
+	cluster *cluster.Cluster
+	link    *transport.Link
+	self    state.NodeID
+	worker  *worker.Worker
+}
+
+// Nodes implements [replica.Peers]: who belongs to the mesh is what was agreed
+// on; who is alive is what the gossip says.
+func (p *peers) Nodes() []replica.Peer {
+	members := byID(p.cluster.Members())
+	var all []replica.Peer
+	for _, n := range p.state.View().Nodes() {
+		m, known := members[n.ID]
+		peer := replica.Peer{ID: string(n.ID), Zone: n.Zone, Weight: 1}
+		switch {
+		case n.ID == p.self:
+			peer.Alive = true
+		case !known:
+			// The gossip has forgotten it, or has not met it yet: since when is not known.
+		default:
+			peer.Alive = m.State == cluster.Alive || m.State == cluster.Suspect
+			peer.Gone = m.Since
+		}
+		peer.Full = known && m.Load.Full
+		all = append(all, peer)
+	}
+	return all
+}
+
+// Do implements [replica.Peers].
+func (p *peers) Do(ctx context.Context, node string, req *http.Request) (*http.Response, error) {
+	return p.link.Do(ctx, node, req)
+}
+
+// holders are the nodes that may hold chunks, for computing where they are.
+func holders(view *state.View, members []cluster.Member) []blobs.Holder {
+	alive := byID(members)
+	var all []blobs.Holder
+	for _, n := range view.Nodes() {
+		if m := alive[n.ID]; m.State == cluster.Alive || m.State == cluster.Suspect {
+			all = append(all, blobs.Holder{ID: string(n.ID), Zone: n.Zone, Weight: 1})
+		}
+	}
+	return all
+}
+
+func byID(members []cluster.Member) map[state.NodeID]cluster.Member {
+	all := make(map[state.NodeID]cluster.Member, len(members))
+	for _, m := range members {
+		all[m.ID] = m
+	}
+	return all
+}
+
+const progressPath = "/progress"
+
+// progressWait is how long a node may take to say how far its tasks are; the
+// answer to a user does not wait longer for a node that has just died.
+const progressWait = time.Second
+
+// serveProgress answers the other nodes how far this one's tasks are.
+func (p *peers) serveProgress(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(p.worker.Progress())
+}
+
+// Progress tells how far tasks are, 0..1, asking each node that runs one. Of a
+// node that does not answer nothing is told.
+func (p *peers) Progress(ctx context.Context, tasks []state.Task) map[state.TaskID]float64 {
+	ctx, cancel := context.WithTimeout(ctx, progressWait)
+	defer cancel()
+	asked := map[state.NodeID]bool{}
+	var mu sync.Mutex // guards all
+	all := map[state.TaskID]float64{}
+	var wg sync.WaitGroup
+	for _, t := range tasks {
+		if t.State != state.Assigned || asked[t.Node] {
+			continue
+		}
+		asked[t.Node] = true
+		wg.Go(func() {
+			theirs, err := p.progressOf(ctx, t.Node)
+			if err != nil {
+				return // it is slow or gone; what it does will show later
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for id, f := range theirs {
+				all[id] = f
+			}
+		})
+	}
+	wg.Wait()
+	return all
+}
+
+func (p *peers) progressOf(ctx context.Context, node state.NodeID) (map[state.TaskID]float64, error) {
+	if node == p.self {
+		return p.worker.Progress(), nil
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, progressPath, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := p.link.Do(ctx, string(node), req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("progress of %s: status %d", node, resp.StatusCode)
+	}
+	var theirs map[state.TaskID]float64
+	err = json.NewDecoder(http.MaxBytesReader(nil, resp.Body, 1<<20)).Decode(&theirs)
+	return theirs, err
+}

@@ -1,0 +1,200 @@
+// Package worker runs the tasks that the agreed state assigned to this node.
+//
+// Nobody tells a worker to begin or to stop: it watches the state, runs what is
+// its own there, and stops what is not any more. What it reports names the
+// attempt, so the report of a worker that was given up on changes nothing.
+//
+// # Concurrency
+//
+// Run is called once; the other methods by anybody.
+package worker
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"malla/blobs"
+	"malla/cluster/state"
+	"malla/node/ffmpeg"
+)
+
+// Config is what a worker needs.
+type Config struct {
+	Node     state.NodeID
+	State    States
+	Proposer Proposer
+	Blobs    Blobs
+	Intake   Intake
+	FFmpeg   Converter
+	Describe func(blobs.Blob, ffmpeg.Info) state.Content // what a probe says of a blob, as the state keeps it
+	Scratch  string                                      // directory for files under way; emptied at start
+	Threads  int                                         // that one task may use
+	Metrics  Metrics
+	Logger   *slog.Logger
+}
+
+// States gives the agreed state.
+type States interface {
+	View() *state.View
+}
+
+// Proposer puts commands into the log.
+type Proposer interface {
+	Propose(ctx context.Context, cmd state.Command) (state.Result, error)
+}
+
+// Blobs gives a task its input.
+type Blobs interface {
+	// Fill makes a file of the blob at path.
+	Fill(ctx context.Context, ref blobs.Ref, path string) error
+}
+
+// Intake takes a task's output.
+type Intake interface {
+	// Write stores the bytes on enough nodes, under an id of the writer.
+	Write(ctx context.Context, id string, r io.Reader, limit int64) (blobs.Blob, error)
+	// Forget ends that id: a record names the bytes now.
+	Forget(id string) error
+	// Discard drops what was written under that id and nothing will ever name.
+	Discard(ctx context.Context, id string) error
+}
+
+// Converter runs FFmpeg.
+type Converter interface {
+	Probe(ctx context.Context, path string) (ffmpeg.Info, error)
+	Convert(ctx context.Context, p ffmpeg.Params, progress func(ffmpeg.Progress)) (ffmpeg.Report, error)
+}
+
+// Metrics hears how each attempt ended.
+type Metrics interface {
+	Ended(ok bool, took time.Duration, in, out int64)
+}
+
+// attempt names one try at one task.
+type attempt struct {
+	task   state.TaskID
+	number int
+}
+
+// running is an attempt under way on this node.
+type running struct {
+	stop     context.CancelFunc
+	progress ffmpeg.Progress
+}
+
+// Worker runs tasks. The zero value is not usable; see New.
+type Worker struct {
+	cfg Config
+	log *slog.Logger
+
+	mu      sync.Mutex           // guards the field below
+	running map[attempt]*running // attempts under way
+	loops   sync.WaitGroup
+}
+
+// New returns a worker that does nothing until Run.
+func New(cfg Config) *Worker {
+	return &Worker{cfg: cfg, log: cfg.Logger, running: map[attempt]*running{}}
+}
+
+// Run obeys the state until ctx ends, and returns when every attempt has
+// stopped.
+func (w *Worker) Run(ctx context.Context) error {
+	if err := w.emptyScratch(); err != nil {
+		return err
+	}
+	defer w.loops.Wait()
+	done := map[attempt]bool{} // ended here, but not yet so in the state
+	ended := make(chan attempt)
+	for {
+		view := w.cfg.State.View()
+		mine := map[attempt]bool{}
+		for t := range view.TasksOn(w.cfg.Node) {
+			mine[attempt{t.ID, t.Attempt}] = true
+		}
+		w.stopOthers(mine)
+		for a := range done {
+			if !mine[a] {
+				delete(done, a)
+			}
+		}
+		for a := range mine {
+			if !done[a] {
+				w.start(ctx, a, ended)
+			}
+		}
+		select {
+		case <-view.Changed():
+		case a := <-ended:
+			done[a] = true
+			w.forget(a)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// stopOthers stops the attempts that the state does not give to this node.
+func (w *Worker) stopOthers(mine map[attempt]bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for a, r := range w.running {
+		if !mine[a] {
+			r.stop()
+		}
+	}
+}
+
+// start begins an attempt unless it is under way.
+func (w *Worker) start(ctx context.Context, a attempt, ended chan<- attempt) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.running[a] != nil {
+		return
+	}
+	run, stop := context.WithCancel(ctx)
+	w.running[a] = &running{stop: stop}
+	w.loops.Go(func() {
+		defer stop()
+		w.attempt(run, a)
+		select {
+		case ended <- a:
+		case <-ctx.Done():
+		}
+	})
+}
+
+func (w *Worker) forget(a attempt) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.running, a)
+}
+
+func (w *Worker) setProgress(a attempt, p ffmpeg.Progress) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if r := w.running[a]; r != nil {
+		r.progress = p
+	}
+}
+
+// Progress tells how far the tasks under way here are: task -> 0..1.
+func (w *Worker) Progress() map[state.TaskID]float64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := make(map[state.TaskID]float64, len(w.running))
+	for a, r := range w.running {
+		all[a.task] = r.progress.Fraction
+	}
+	return all
+}
+
+// Busy is the number of attempts under way.
+func (w *Worker) Busy() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.running)
+}
