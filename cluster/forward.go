@@ -1,0 +1,204 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	mathrand "math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"malla/cluster/state"
+	"malla/cluster/transport"
+)
+
+const (
+	// maxEntry bounds an entry of the log: larger ones hold up heartbeats.
+	maxEntry = 256 << 10
+	// tryTimeout bounds one attempt at the leader. Trying again is safe.
+	tryTimeout = 2 * time.Second
+)
+
+// What nodes ask each other over the link. Those below the line only the
+// leader answers; it never passes them on, so a request makes one hop.
+const (
+	pathJoin    = "/cluster/join"    // any member: let me in
+	pathPromise = "/cluster/promise" // any node: make a mesh with me and nobody else
+
+	pathPropose = "/cluster/propose"
+	pathIndex   = "/cluster/index"
+	pathAdmit   = "/cluster/admit"
+	pathRemove  = "/cluster/remove"
+)
+
+// An answer is what comes back.
+type answer struct {
+	Result state.Result `json:"result"`
+	Error  *state.Error `json:"error,omitempty"`
+}
+
+var errNotLeading = state.Errorf(state.NoLeader, "the mesh has no leader at the moment")
+
+// Propose puts a command into the log and returns what became of it, once this
+// node's own state shows it. It may be called on any node. An error of type
+// *state.Error is a refusal by the state, the same as if this node had refused
+// it; of kind NoLeader where the mesh cannot agree until ctx ends, or for some
+// seconds where ctx has no deadline: the command may then still come into
+// force. A command that was retried on the way is applied once.
+func (c *Cluster) Propose(ctx context.Context, cmd state.Command) (state.Result, error) {
+	entry, err := state.Encode(rand.Text(), cmd)
+	if err != nil {
+		return state.Result{}, err
+	}
+	if len(entry) > maxEntry {
+		return state.Result{}, state.Errorf(state.Invalid, "the request is too large: %d bytes, at most %d", len(entry), maxEntry)
+	}
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	result, err := c.atLeader(ctx, pathPropose, entry, c.apply)
+	if err != nil {
+		return state.Result{}, err
+	}
+	if err := c.cfg.State.WaitIndex(ctx, result.Index); err != nil {
+		// It is agreed on all the same; saying otherwise would have it
+		// proposed a second time.
+		c.log.Warn("this node lags behind the mesh", "index", result.Index, "own", c.cfg.State.Index())
+	}
+	return result, nil
+}
+
+// bounded gives ctx the default deadline of proposals where it has none.
+func (c *Cluster) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, has := ctx.Deadline(); has {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, c.cfg.Timing.Propose)
+}
+
+// atLeader has something done by the leader: by serve where this node leads,
+// else through the link. While there is no leader, or it does not answer, it
+// tries again until ctx ends.
+func (c *Cluster) atLeader(ctx context.Context, path string, body []byte, serve func(context.Context, []byte) (state.Result, error)) (state.Result, error) {
+	for {
+		leader, reign := c.lead.current()
+		result, err := c.tryLeader(ctx, leader, reign, path, body, serve)
+		var refusal *state.Error
+		if err == nil || (errors.As(err, &refusal) && refusal.Kind != state.NoLeader) {
+			return result, err
+		}
+		if leader != "" {
+			c.log.Debug("the leader did not answer", "leader", leader, "path", path, "err", err)
+		}
+		pause := 20*time.Millisecond + mathrand.N(80*time.Millisecond)
+		select {
+		case <-time.After(pause):
+		case <-reign.Done():
+		case <-c.ctx.Done():
+			return state.Result{}, state.Errorf(state.NoLeader, "this node is stopping")
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return state.Result{}, ctx.Err()
+			}
+			return state.Result{}, state.Errorf(state.NoLeader, "the mesh cannot agree at the moment: too few of its nodes answer")
+		}
+	}
+}
+
+// tryLeader is one attempt; it ends early when another node leads.
+func (c *Cluster) tryLeader(ctx context.Context, leader state.NodeID, reign context.Context, path string, body []byte, serve func(context.Context, []byte) (state.Result, error)) (state.Result, error) {
+	switch leader {
+	case "":
+		return state.Result{}, errNotLeading
+	case c.cfg.ID:
+		return serve(ctx, body)
+	}
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	defer context.AfterFunc(reign, cancel)()
+	return c.call(ctx, leader, path, body)
+}
+
+// apply is the leader's part of Propose.
+func (c *Cluster) apply(ctx context.Context, entry []byte) (state.Result, error) {
+	var future raft.ApplyFuture
+	err := await(ctx, func() raft.Future {
+		future = c.raft.raft().Apply(entry, tryTimeout)
+		return future
+	})
+	if err != nil {
+		return state.Result{}, fmt.Errorf("apply: %w", err) // it may be in the log all the same
+	}
+	done, ok := future.Response().(applied)
+	if !ok {
+		return state.Result{}, fmt.Errorf("apply: unexpected answer %T", future.Response())
+	}
+	return done.result, done.err
+}
+
+// call asks one node.
+func (c *Cluster) call(ctx context.Context, id state.NodeID, path string, body []byte) (state.Result, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, path, bytes.NewReader(body))
+	if err != nil {
+		return state.Result{}, err
+	}
+	req.Header["Idempotency-Key"] = nil // not sent; has a kept connection that broke replaced silently
+	resp, err := c.cfg.Link.Do(ctx, string(id), req)
+	if err != nil {
+		return state.Result{}, err
+	}
+	defer resp.Body.Close()
+	var a answer
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxEntry)).Decode(&a); err != nil {
+		return state.Result{}, fmt.Errorf("answer of node %s to %s (status %d): %w", id, path, resp.StatusCode, err)
+	}
+	if a.Error != nil {
+		return a.Result, a.Error
+	}
+	return a.Result, nil
+}
+
+// handle adds what other nodes may ask.
+func (c *Cluster) handle() {
+	for path, serve := range map[string]func(context.Context, []byte) (state.Result, error){
+		pathPropose: c.apply,
+		pathIndex:   c.readIndex,
+		pathAdmit:   c.admit,
+		pathRemove:  c.remove,
+	} {
+		c.cfg.Link.Handle("POST "+path, c.answering(func(ctx context.Context, _ state.NodeID, body []byte) (state.Result, error) {
+			if r := c.raft.raft(); r == nil || r.State() != raft.Leader {
+				return state.Result{}, errNotLeading
+			}
+			return serve(ctx, body)
+		}))
+	}
+	c.cfg.Link.Handle("POST "+pathJoin, c.answering(c.letIn))
+	c.cfg.Link.Handle("POST "+pathPromise, c.answering(c.promise))
+}
+
+// answering turns a question of a node into a handler. Refusals travel with
+// their kind; other errors tell the caller only to try again.
+func (c *Cluster) answering(serve func(ctx context.Context, from state.NodeID, body []byte) (state.Result, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxEntry+1024))
+		if err != nil {
+			return // the caller is gone, or no node of ours
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), 2*tryTimeout)
+		defer cancel()
+		var a answer
+		a.Result, err = serve(ctx, state.NodeID(transport.PeerID(r)), body)
+		if err != nil && !errors.As(err, &a.Error) {
+			c.log.Debug("a node's request came to nothing", "from", transport.PeerID(r), "path", r.URL.Path, "err", err)
+			a.Error = errNotLeading
+		}
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(a)
+	})
+}

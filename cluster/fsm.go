@@ -1,0 +1,73 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/hashicorp/raft"
+
+	"malla/cluster/state"
+)
+
+// A machine applies the log to the state, for raft.
+type machine struct {
+	state  *state.State
+	fail   func(error)
+	broken atomic.Bool
+}
+
+// applied is what became of an entry.
+type applied struct {
+	result state.Result
+	err    error // a refusal, or why this node stopped
+}
+
+var errStopped = errors.New("this node stopped at a damaged entry")
+
+// Apply implements raft.FSM. A refusal is a result like any other: every node
+// comes to the same. An entry that cannot be read is this node's own damage;
+// applying what follows would make it differ from the others without a sign,
+// so it applies nothing any more and says so.
+func (m *machine) Apply(l *raft.Log) any {
+	if m.broken.Load() {
+		return applied{err: errStopped}
+	}
+	result, err := m.state.Apply(l.Index, l.Data)
+	var refusal *state.Error
+	if err != nil && !errors.As(err, &refusal) {
+		m.broken.Store(true)
+		m.fail(fmt.Errorf("apply the log: %w", err))
+		return applied{err: err}
+	}
+	return applied{result: result, err: err}
+}
+
+// Snapshot implements raft.FSM. It costs nothing and stops nobody.
+func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
+	if m.broken.Load() {
+		return nil, errStopped // it would be a snapshot that lacks entries
+	}
+	return picture{m.state.Snapshot()}, nil
+}
+
+// Restore implements raft.FSM.
+func (m *machine) Restore(r io.ReadCloser) error {
+	defer r.Close()
+	return m.state.Restore(r)
+}
+
+// A picture is a snapshot on its way to the disk.
+type picture struct{ *state.Snapshot }
+
+// Persist implements raft.FSMSnapshot.
+func (p picture) Persist(sink raft.SnapshotSink) error {
+	if err := p.Write(sink); err != nil {
+		return errors.Join(err, sink.Cancel())
+	}
+	return sink.Close()
+}
+
+// Release implements raft.FSMSnapshot.
+func (p picture) Release() {}

@@ -1,0 +1,118 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"math"
+
+	"malla/cluster/state"
+)
+
+// Work is what a node is doing, as its owner tells the cluster each second.
+type Work struct {
+	Tasks int  // running
+	Slots int  // how many it runs at once; 0: it runs none
+	Full  bool // its disk takes no more chunks
+}
+
+// A Load is how busy a node is. It travels in the gossip, rounded to what fits:
+// a hint for scheduling and for people to look at.
+type Load struct {
+	CPU         float64 // 0 to 1, of all processors
+	MemoryUsed  uint64  // bytes
+	MemoryTotal uint64
+	DiskFree    uint64 // bytes, where the node keeps its data
+	DiskTotal   uint64
+	NetRx       uint64 // bytes a second, without loopback
+	NetTx       uint64
+	Work
+}
+
+// A report is a load on its way through the gossip. Epoch and seq keep
+// replays and late arrivals out.
+type report struct {
+	id    state.NodeID
+	epoch uint32 // of the run of the node
+	seq   uint32 // counts from 1 in each run
+	load  Load
+}
+
+const reportVersion = 1
+
+const (
+	mebi = 1 << 20
+	kibi = 1 << 10
+)
+
+// encode writes: version 1, id 16, epoch 4, seq 4, CPU in 1/255 1, flags 1,
+// then varints: memory and disk in MiB, network in KiB/s, tasks, slots. That
+// is about 45 bytes.
+func (r report) encode() []byte {
+	id := rawID(r.id)
+	out := append(make([]byte, 0, 64), reportVersion)
+	out = append(out, id[:]...)
+	out = binary.BigEndian.AppendUint32(out, r.epoch)
+	out = binary.BigEndian.AppendUint32(out, r.seq)
+	out = append(out, byte(math.Round(min(max(r.load.CPU, 0), 1)*255)))
+	var flags byte
+	if r.load.Full {
+		flags |= 1
+	}
+	out = append(out, flags)
+	for _, n := range []uint64{
+		r.load.MemoryUsed / mebi, r.load.MemoryTotal / mebi, r.load.DiskFree / mebi, r.load.DiskTotal / mebi,
+		r.load.NetRx / kibi, r.load.NetTx / kibi, uint64(max(r.load.Tasks, 0)), uint64(max(r.load.Slots, 0)),
+	} {
+		out = binary.AppendUvarint(out, n)
+	}
+	return out
+}
+
+// decodeReport reads what encode wrote; what a newer version added behind it
+// is passed over.
+func decodeReport(in []byte) (report, bool) {
+	const fixed = 1 + 16 + 4 + 4 + 1 + 1
+	if len(in) < fixed || in[0] < reportVersion {
+		return report{}, false
+	}
+	r := report{
+		id:    state.NodeID(hex.EncodeToString(in[1:17])),
+		epoch: binary.BigEndian.Uint32(in[17:]),
+		seq:   binary.BigEndian.Uint32(in[21:]),
+	}
+	r.load.CPU = float64(in[25]) / 255
+	r.load.Full = in[26]&1 != 0
+	var tasks, slots uint64
+	in = in[fixed:]
+	for _, f := range []struct {
+		to   *uint64
+		unit uint64
+	}{
+		{&r.load.MemoryUsed, mebi}, {&r.load.MemoryTotal, mebi}, {&r.load.DiskFree, mebi}, {&r.load.DiskTotal, mebi},
+		{&r.load.NetRx, kibi}, {&r.load.NetTx, kibi}, {&tasks, 1}, {&slots, 1},
+	} {
+		n, size := binary.Uvarint(in)
+		if size <= 0 || n > math.MaxInt64/mebi {
+			return report{}, false
+		}
+		*f.to, in = n*f.unit, in[size:]
+	}
+	if tasks > math.MaxInt32 || slots > math.MaxInt32 {
+		return report{}, false
+	}
+	r.load.Tasks, r.load.Slots = int(tasks), int(slots)
+	return r, true
+}
+
+// differs tells whether others should hear of b when they know a.
+func differs(a, b Load) bool {
+	share := func(x, y, of uint64) float64 {
+		return math.Abs(float64(x)-float64(y)) / float64(max(of, 1))
+	}
+	return a.Work != b.Work ||
+		math.Abs(a.CPU-b.CPU) > 0.05 ||
+		share(a.MemoryUsed, b.MemoryUsed, b.MemoryTotal) > 0.02 ||
+		share(a.DiskFree, b.DiskFree, b.DiskTotal) > 0.01 ||
+		share(a.NetRx, b.NetRx, max(a.NetRx, b.NetRx, mebi)) > 0.2 ||
+		share(a.NetTx, b.NetTx, max(a.NetTx, b.NetTx, mebi)) > 0.2
+}

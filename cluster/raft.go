@@ -1,0 +1,220 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
+
+	"malla/cluster/state"
+	"malla/cluster/transport"
+)
+
+const (
+	lockTimeout  = 2 * time.Second
+	diskTimeout  = 10 * time.Second // for one write into the log
+	rpcTimeout   = 5 * time.Second
+	cachedLogs   = 512
+	keptPictures = 2
+)
+
+// An agreement is raft on this node, with the files below it.
+type agreement struct {
+	id      state.NodeID
+	link    *transport.Link
+	bolt    *raftboltdb.BoltStore
+	logs    raft.LogStore
+	stable  raft.StableStore
+	snaps   raft.SnapshotStore
+	machine *machine
+	mark    mark // at start
+	before  bool // this node took part in an agreement before it was started
+	current atomic.Pointer[raft.Raft]
+}
+
+// raft is nil before start; requests of other nodes may come earlier.
+func (a *agreement) raft() *raft.Raft { return a.current.Load() }
+
+// openAgreement opens the files.
+func openAgreement(cfg *Config, fail func(error)) (*agreement, error) {
+	dir := filepath.Join(cfg.Dir, "raft")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory of the log: %w", err)
+	}
+	bolt, err := raftboltdb.New(raftboltdb.Options{
+		Path: filepath.Join(dir, "raft.db"),
+		// A list of free pages that is not written at each commit is computed
+		// at start instead.
+		BoltOptions: &bbolt.Options{Timeout: lockTimeout, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType},
+	})
+	if errors.Is(err, bbolterrors.ErrTimeout) {
+		return nil, fmt.Errorf("another node is running with the data directory %s: stop it, or give this one its own", cfg.Dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the log in %s: %w", dir, err)
+	}
+	a := &agreement{
+		id: cfg.ID, link: cfg.Link, bolt: bolt,
+		stable:  &voteStore{StableStore: bolt},
+		machine: &machine{state: cfg.State, fail: fail},
+	}
+	if err := a.read(cfg, dir, fail); err != nil {
+		return nil, errors.Join(err, bolt.Close())
+	}
+	return a, nil
+}
+
+func (a *agreement) read(cfg *Config, dir string, fail func(error)) (err error) {
+	timed := &timedLog{LogStore: a.bolt, patience: diskTimeout, fail: fail}
+	if a.logs, err = raft.NewLogCache(cachedLogs, timed); err != nil {
+		return fmt.Errorf("open the log in %s: %w", dir, err)
+	}
+	if a.snaps, err = raft.NewFileSnapshotStoreWithLogger(dir, keptPictures, newHCLog(cfg.Logger)); err != nil {
+		return fmt.Errorf("open the snapshots in %s: %w", dir, err)
+	}
+	if a.before, err = raft.HasExistingState(a.logs, a.stable, a.snaps); err != nil {
+		return fmt.Errorf("read the log in %s: %w", dir, err)
+	}
+	if a.mark, err = readMark(cfg.Dir); err != nil {
+		return err
+	}
+	if a.mark == joined && !a.before {
+		// With an empty log it could vote for a leader that lacks what it
+		// has confirmed itself.
+		return fmt.Errorf("this node was in a mesh, but its log in %s is gone: start it as a new node, with an empty data directory", dir)
+	}
+	return nil
+}
+
+// start begins to take part.
+func (a *agreement) start(cfg *Config) error {
+	log := newHCLog(cfg.Logger)
+	conf := raft.DefaultConfig()
+	conf.LocalID = raft.ServerID(a.id)
+	conf.HeartbeatTimeout, conf.ElectionTimeout = cfg.Timing.Raft, cfg.Timing.Raft
+	conf.LeaderLeaseTimeout = cfg.Timing.Raft / 2
+	conf.CommitTimeout = 20 * time.Millisecond // a write through a follower waits that long for the next word of the leader
+	conf.SnapshotThreshold, conf.TrailingLogs = cfg.Limits.Snapshot, cfg.Limits.Trailing
+	conf.SnapshotInterval = cfg.Limits.Interval
+	conf.NoLegacyTelemetry = true
+	conf.Logger = log
+	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream:          streams{a.link.Raft()},
+		MaxPool:         3,
+		MaxRPCsInFlight: 1, // followers wedge after a disk stall with pipelining, which gains nothing (raft #503, #541)
+		Timeout:         rpcTimeout,
+		Logger:          log,
+	})
+	r, err := raft.NewRaft(conf, a.machine, a.logs, a.stable, a.snaps, carefulTransport{trans, a.id})
+	if err != nil {
+		return errors.Join(fmt.Errorf("start to agree: %w", err), trans.Close())
+	}
+	a.current.Store(r)
+	return nil
+}
+
+// bootstrap makes a mesh of this node alone.
+func (a *agreement) bootstrap() error {
+	return a.raft().BootstrapCluster(raft.Configuration{Servers: []raft.Server{
+		{Suffrage: raft.Voter, ID: raft.ServerID(a.id), Address: raft.ServerAddress(a.id)},
+	}}).Error()
+}
+
+// roles are the nodes of the configuration: node -> Voter or Nonvoter.
+func (a *agreement) roles() map[state.NodeID]Role {
+	all := map[state.NodeID]Role{}
+	r := a.raft()
+	if r == nil {
+		return all
+	}
+	for _, s := range r.GetConfiguration().Configuration().Servers {
+		role := Nonvoter
+		if s.Suffrage == raft.Voter {
+			role = Voter
+		}
+		all[state.NodeID(s.ID)] = role
+	}
+	return all
+}
+
+// handOver lets another voter lead, if this node does. Raft may be left
+// believing that the transfer goes on for ever (raft #696), so it is asked for
+// only when this node stops.
+func (a *agreement) handOver(log *slog.Logger) {
+	r := a.raft()
+	if r == nil || r.State() != raft.Leader {
+		return
+	}
+	voters := 0
+	for _, role := range a.roles() {
+		if role == Voter {
+			voters++
+		}
+	}
+	if voters < 2 {
+		return
+	}
+	err := within(2*time.Second, func() error { return r.LeadershipTransfer().Error() })
+	if err != nil {
+		log.Info("leadership was not handed over", "err", err)
+	}
+}
+
+// close ends raft and closes the files.
+func (a *agreement) close() error {
+	if r := a.raft(); r != nil {
+		ended := r.Shutdown()
+		a.link.Raft().Close() // else raft waits for the answers of nodes that do not answer
+		if err := within(10*time.Second, ended.Error); err != nil {
+			return fmt.Errorf("stop to agree: %w", err) // the files stay open: something still writes
+		}
+	}
+	return within(10*time.Second, a.bolt.Close)
+}
+
+// await waits for an answer of raft, but no longer than ctx: raft's own
+// time-outs bound only the way into its queue.
+func await(ctx context.Context, ask func() raft.Future) error {
+	done := make(chan error, 1)
+	go func() { done <- ask().Error() }() // ends when raft answers, at its shutdown at the latest
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// A carefulTransport is raft's own, but: heartbeats are handled by raft's main
+// loop like everything else and not beside it, where they race with it until
+// logs differ (raft issue #695); and nodes are named by their ids alone, which
+// also binds a vote to a node rather than to an address.
+type carefulTransport struct {
+	*raft.NetworkTransport
+	id state.NodeID
+}
+
+// SetHeartbeatHandler implements raft.Transport by not setting it.
+func (carefulTransport) SetHeartbeatHandler(func(raft.RPC)) {}
+
+// LocalAddr implements raft.Transport.
+func (t carefulTransport) LocalAddr() raft.ServerAddress { return raft.ServerAddress(t.id) }
+
+// streams are the link's, in raft's words: an address is a node's id, and the
+// link finds where that node is.
+type streams struct{ *transport.RaftLayer }
+
+// Dial implements raft.StreamLayer.
+func (s streams) Dial(id raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	return s.RaftLayer.Dial(string(id), timeout)
+}

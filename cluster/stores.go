@@ -1,0 +1,123 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+)
+
+// A voteStore writes the term and the candidate of a vote as one record. Raft
+// writes them one after the other, and a crash in between leaves the new term
+// with the old candidate: that one would then be given a second vote without a
+// look at its log (raft issue #661).
+type voteStore struct {
+	raft.StableStore
+
+	mu   sync.Mutex // guards term
+	term uint64     // of a vote whose candidate has not been written yet
+}
+
+const (
+	voteTermKey = "LastVoteTerm"
+	voteCandKey = "LastVoteCand"
+)
+
+var voteKey = []byte("malla/vote") // term 8, then the candidate
+
+// SetUint64 implements raft.StableStore.
+func (s *voteStore) SetUint64(key []byte, val uint64) error {
+	if string(key) != voteTermKey {
+		return s.StableStore.SetUint64(key, val)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.term = val // on disk together with the candidate, which comes next
+	return nil
+}
+
+// Set implements raft.StableStore.
+func (s *voteStore) Set(key, val []byte) error {
+	if string(key) != voteCandKey {
+		return s.StableStore.Set(key, val)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.StableStore.Set(voteKey, append(binary.BigEndian.AppendUint64(nil, s.term), val...))
+}
+
+// GetUint64 implements raft.StableStore.
+func (s *voteStore) GetUint64(key []byte) (uint64, error) {
+	if string(key) != voteTermKey {
+		return s.StableStore.GetUint64(key)
+	}
+	record, err := s.vote()
+	if err != nil {
+		return 0, err
+	}
+	return binary.BigEndian.Uint64(record), nil
+}
+
+// Get implements raft.StableStore.
+func (s *voteStore) Get(key []byte) ([]byte, error) {
+	if string(key) != voteCandKey {
+		return s.StableStore.Get(key)
+	}
+	record, err := s.vote()
+	if err != nil {
+		return nil, err
+	}
+	return record[8:], nil
+}
+
+func (s *voteStore) vote() ([]byte, error) {
+	record, err := s.StableStore.Get(voteKey)
+	if err == nil && len(record) < 8 {
+		err = raftboltdb.ErrKeyNotFound
+	}
+	return record, err
+}
+
+// A timedLog gives up on a disk that does not answer. Raft would wait for it
+// with its main loop stopped while its heartbeats go on, so that the mesh keeps
+// a leader that can do nothing (raft issues #503 and #614). After the first
+// failure nothing is stored any more: the node reports it and ends.
+type timedLog struct {
+	raft.LogStore
+	patience time.Duration
+	fail     func(error)
+
+	mu     sync.Mutex // guards broken
+	broken error
+}
+
+// StoreLog implements raft.LogStore.
+func (s *timedLog) StoreLog(log *raft.Log) error { return s.StoreLogs([]*raft.Log{log}) }
+
+// StoreLogs implements raft.LogStore.
+func (s *timedLog) StoreLogs(logs []*raft.Log) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken != nil {
+		return s.broken
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.LogStore.StoreLogs(logs) }()
+	timer := time.NewTimer(s.patience)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		if err != nil {
+			s.broken = fmt.Errorf("write the log: %w", err)
+		}
+	case <-timer.C:
+		s.broken = fmt.Errorf("write the log: the disk did not answer for %v", s.patience)
+	}
+	if s.broken != nil {
+		s.fail(s.broken)
+	}
+	return s.broken
+}
