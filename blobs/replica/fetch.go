@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"malla/blobs"
 )
@@ -97,35 +98,84 @@ func (r *Replica) fetch(ctx context.Context, ref blobs.Ref) (blobs.Chunk, error)
 }
 
 // fetchInto asks one reader after the other and keeps the chunk in the first
-// of the stores that has room, or in memory.
+// of the stores that has room, or in memory. Readers that are only slow are
+// asked again, with more patience, after all others.
 func (r *Replica) fetchInto(ctx context.Context, m members, ref blobs.Ref, keepers []blobs.Store) (blobs.Chunk, error) {
 	var errs []error
 	absent := true // as far as everybody who could know has said
 	for _, p := range m.nodes {
 		absent = absent && p.Alive
 	}
-	for _, node := range m.readers(ref) {
-		var c blobs.Chunk
-		err := r.peers.get(ctx, node, ref, func(body *kicked) (err error) {
-			c, err = r.receive(ctx, ref, body, keepers)
-			return err
-		})
-		if err == nil {
-			return c, nil
+	readers := r.slow.last(m.readers(ref))
+	for _, patience := range []time.Duration{r.cfg.SlowAfter, r.cfg.Stall} {
+		var stalled []string
+		for _, node := range readers {
+			c, err := r.fetchFrom(ctx, patience, node, ref, keepers)
+			if err == nil {
+				r.slow.note(node, false)
+				return c, nil
+			}
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if !errors.Is(err, blobs.ErrNotFound) {
+				absent = false
+				r.slow.note(node, true)
+				r.cfg.Logger.Warn("holder passed by", "node", node, "ref", ref.String(), "err", err)
+			}
+			if errors.Is(err, errStalled) {
+				stalled = append(stalled, node)
+			}
+			errs = append(errs, err)
 		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		if !errors.Is(err, blobs.ErrNotFound) {
-			absent = false
-			r.cfg.Logger.Warn("holder passed by", "node", node, "ref", ref.String(), "err", err)
-		}
-		errs = append(errs, err)
+		readers = stalled
 	}
 	if absent {
 		return nil, fmt.Errorf("%w: %s on %d nodes", blobs.ErrNotFound, ref.Short(), len(m.nodes))
 	}
 	return nil, fmt.Errorf("%w: chunk %s: %v", blobs.ErrUnavailable, ref.Short(), errors.Join(errs...))
+}
+
+func (r *Replica) fetchFrom(ctx context.Context, patience time.Duration, node string, ref blobs.Ref, keepers []blobs.Store) (c blobs.Chunk, err error) {
+	err = r.peers.get(ctx, patience, node, ref, func(body *kicked) (err error) {
+		c, err = r.receive(ctx, ref, body, keepers)
+		return err
+	})
+	return c, err
+}
+
+// slowFor is how long a node that failed a read is asked after the others.
+const slowFor = 30 * time.Second
+
+// slow remembers which nodes failed a short while ago: a reader that waits for
+// a dead one before each chunk would stutter until everybody knows.
+type slow struct {
+	mu    sync.Mutex           // guards the field below
+	since map[string]time.Time // node -> when it failed last
+}
+
+func (s *slow) note(node string, failed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if failed {
+		s.since[node] = time.Now()
+	} else {
+		delete(s.since, node)
+	}
+}
+
+// last moves the nodes that failed lately behind the others.
+func (s *slow) last(nodes []string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	failed := func(node string) int {
+		if time.Since(s.since[node]) < slowFor {
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(nodes, func(a, b string) int { return failed(a) - failed(b) })
+	return nodes
 }
 
 // receive keeps the arriving bytes in the first store with room and opens them.

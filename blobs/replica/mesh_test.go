@@ -387,6 +387,7 @@ func (nd *node) damage(ref blobs.Ref) {
 	}
 }
 
+// testData is so many chunks, of which the last is short.
 func testData(chunks int, seed uint64) []byte {
-	return blobstest.Bytes(chunks*blobs.ChunkSize-1000, seed)
+	return blobstest.Bytes((chunks-1)*blobs.ChunkSize+50_000, seed)
 }

@@ -32,7 +32,7 @@ func (m *mesh) outsider(refs []blobs.Ref) *node {
 }
 
 func TestEveryNodeReads(t *testing.T) {
-	for _, size := range []int{0, 1, blobs.ChunkSize, 2*blobs.ChunkSize + 1} {
+	for _, size := range []int{0, 1, blobs.ChunkSize, blobs.ChunkSize + 1} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			m := newMesh(t, 4, func(cfg *replica.Config) { cfg.Copies = 2 })
 			data := blobstest.Bytes(size, 1)
@@ -202,7 +202,7 @@ func TestReadingGoesOnWhenHoldersFail(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			m := newMesh(t, 4, func(cfg *replica.Config) { cfg.Stall = 200 * time.Millisecond })
 			m.nodes[3].set(func(p *replica.Peer) { p.Weight = 0 }) // keeps nothing, only reads
-			data := testData(3, 1)
+			data := testData(2, 1)
 			ref, refs := m.nodes[0].store(data)
 			eventually(t, "all copies are made", func() error {
 				for _, r := range refs {
@@ -221,7 +221,7 @@ func TestReadingGoesOnWhenHoldersFail(t *testing.T) {
 func TestAHolderDiesWhileItIsReadFrom(t *testing.T) {
 	m := newMesh(t, 4, nil)
 	m.nodes[3].set(func(p *replica.Peer) { p.Weight = 0 })
-	data := testData(4, 1)
+	data := testData(3, 1)
 	ref, refs := m.nodes[0].store(data)
 	eventually(t, "two others have all", func() error {
 		for _, r := range refs {
@@ -261,7 +261,7 @@ func TestWhatIsNowhere(t *testing.T) {
 
 func TestAFlippedBitIsHealed(t *testing.T) {
 	m := newMesh(t, 3, nil)
-	data := testData(1, 1)
+	data := blobstest.Bytes(1<<20, 1)
 	ref, refs := m.nodes[0].store(data)
 	m.name(ref)
 	m.runAll()
@@ -283,7 +283,7 @@ func TestAFlippedBitIsHealed(t *testing.T) {
 
 func TestWriteToAndFill(t *testing.T) {
 	m := newMesh(t, 3, func(cfg *replica.Config) { cfg.Copies = 1 })
-	for _, size := range []int{0, 1000, 2*blobs.ChunkSize + 5} {
+	for _, size := range []int{0, 1000, blobs.ChunkSize + 5} {
 		data := blobstest.Bytes(size, uint64(size))
 		ref, refs := m.nodes[0].store(data)
 		for _, nd := range []*node{m.nodes[0], m.outsider(refs[:0])} {
@@ -322,7 +322,7 @@ func TestWriteToAndFill(t *testing.T) {
 func BenchmarkRead(b *testing.B) {
 	m := newMesh(b, 2, func(cfg *replica.Config) { cfg.Copies = 1 })
 	m.nodes[1].set(func(p *replica.Peer) { p.Weight = 0 })
-	data := testData(4, 1)
+	data := blobstest.Bytes(4*blobs.ChunkSize, 1)
 	ref, refs := m.nodes[0].store(data)
 	for _, c := range []struct {
 		name string

@@ -51,10 +51,10 @@ func (k *kicked) Read(p []byte) (int, error) {
 
 func (k *kicked) Close() error { return nil }
 
-// get calls use with the chunk's bytes as they arrive from the node, and
-// whatever use returns. The bytes are not verified.
-func (p remote) get(ctx context.Context, node string, ref blobs.Ref, use func(body *kicked) error) error {
-	ctx, kick, stop := watch(ctx, p.stall)
+// get calls use with the chunk's bytes as they arrive from the node. The bytes
+// are not verified. It gives up when nothing arrives for as long as patience.
+func (p remote) get(ctx context.Context, patience time.Duration, node string, ref blobs.Ref, use func(body *kicked) error) error {
+	ctx, kick, stop := watch(ctx, patience)
 	defer stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, chunksPath+ref.String(), nil)
 	if err != nil {

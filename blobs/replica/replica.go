@@ -108,7 +108,7 @@ type Config struct {
 	Pause        time.Duration // least time between two rounds; default 5 seconds
 	SurplusAfter time.Duration // age at which a surplus copy may go; default 10 minutes
 	CollectAfter time.Duration // age at which an unnamed chunk may go; default 48 hours
-	SlowAfter    time.Duration // when a holder that has not answered is joined by the next; default 3 seconds
+	SlowAfter    time.Duration // when a holder that has not answered is joined or replaced by the next; default 3 seconds
 	Stall        time.Duration // when a transfer on which nothing moves is given up; default 10 seconds
 	RepairRate   int64         // bytes a second that repair fetches at most; default 64 MiB
 }
@@ -151,6 +151,7 @@ type Replica struct {
 	started time.Time
 	peers   remote
 	fetches fetches
+	slow    slow
 	memory  chan struct{} // one token for each chunk that may be held in memory
 	behind  chan struct{} // one token for each spread that may go on after its answer
 	repair  *repair
@@ -182,6 +183,7 @@ func New(cfg Config) (*Replica, error) {
 		started: time.Now(),
 		peers:   remote{do: cfg.Peers.Do, stall: cfg.Stall},
 		fetches: fetches{running: map[blobs.Ref]chan struct{}{}},
+		slow:    slow{since: map[string]time.Time{}},
 		memory:  make(chan struct{}, maxInMemory),
 		behind:  make(chan struct{}, maxBehind),
 		spreads: map[string]map[*spreading]struct{}{},
