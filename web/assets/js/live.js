@@ -1,12 +1,13 @@
-// The stream of events that keeps a page fresh. EventSource reconnects by itself after a lost connection; where the
-// server refuses the stream, the page asks again every few seconds instead and tries the stream again later.
+// The stream of events that keeps a page fresh. A lost connection is opened again by this module, since browsers wait
+// longer and longer; where the server refuses the stream, the page asks every few seconds meanwhile.
 
 import { channel } from './channel.js';
 import { showLive } from './frame.js';
 import { onLanguage } from './i18n.js';
 
 const pollEvery = 5000;
-const longestWait = 30000;
+const firstWait = 1000; // ms to a first new try; later ones wait longer
+const longestWait = 5000;
 
 /**
  * Opens the stream at url ('' where there is none) for the named events. Returns {event, resync, stop}: event is called with
@@ -17,7 +18,7 @@ export function follow(url, names, pollMs = pollEvery) {
   const resync = channel();
   let source = null;
   let state = '';
-  let wait = 1000;
+  let wait = firstWait;
   let retry = 0;
   let poll = 0;
   let stopped = false;
@@ -34,14 +35,19 @@ export function follow(url, names, pollMs = pollEvery) {
     source.addEventListener('open', () => {
       clearInterval(poll);
       poll = 0;
-      wait = 1000;
+      wait = firstWait;
       const missed = state !== '' && state !== 'live';
       say('live');
       if (missed) resync.emit();
     });
     source.addEventListener('error', () => {
-      if (source.readyState === EventSource.CLOSED) return refused();
-      say('reconnecting');
+      const refused = source.readyState === EventSource.CLOSED;
+      source.close();
+      if (refused) startPolling();
+      else say('reconnecting');
+      clearTimeout(retry);
+      retry = setTimeout(open, wait);
+      wait = Math.min(wait * 1.5, longestWait);
     });
     for (const name of names) {
       source.addEventListener(name, (message) => {
@@ -56,17 +62,14 @@ export function follow(url, names, pollMs = pollEvery) {
     }
   };
 
-  const refused = () => {
-    startPolling();
-    clearTimeout(retry);
-    retry = setTimeout(open, wait);
-    wait = Math.min(wait * 2, longestWait);
-  };
-
+  // startPolling also asks at once: an ended session refuses the stream as well, and is noticed by that.
   const startPolling = () => {
     if (stopped) return;
+    const first = !poll;
     say('polling');
-    if (!poll) poll = setInterval(() => { if (!document.hidden) resync.emit(); }, pollMs);
+    if (!first) return;
+    poll = setInterval(() => { if (!document.hidden) resync.emit(); }, pollMs);
+    if (url) resync.emit();
   };
 
   if (url) open();

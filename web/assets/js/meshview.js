@@ -75,8 +75,12 @@ function makeCard() {
   };
 }
 
-// showMeters fills the bars; what a node does not tell is left out.
+// showMeters fills the bars; what a node does not tell is left out, and old figures of one that is gone are not shown.
 function showMeters(meters, worker) {
+  if (worker.status === 'offline') {
+    for (const meter of Object.values(meters)) meter.show('–', null);
+    return;
+  }
   meters.cpu.show(percent(worker.cpu_load), worker.cpu_load ?? 0);
   const memory = worker.memory_total_mb > 0 ? worker.memory_mb / worker.memory_total_mb : null;
   meters.memory.show(memory === null ? bytes(worker.memory_mb * 1e6) : `${bytes(worker.memory_mb * 1e6)} / ${bytes(worker.memory_total_mb * 1e6)}`, memory);

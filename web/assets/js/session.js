@@ -116,7 +116,7 @@ function selectTab(name) {
     const button = byId(`tab-${tab}`);
     button.setAttribute('aria-selected', String(tab === name));
     button.tabIndex = tab === name ? 0 : -1;
-    byId(`${tab}-form`).hidden = tab !== name;
+    byId(`${tab}-panel`).hidden = tab !== name;
   }
 }
 
