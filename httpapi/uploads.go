@@ -88,7 +88,7 @@ func (c *call) openFile() (io.Reader, string, error) {
 		if err := state.CheckMediaName(name); err != nil {
 			return nil, "", state.InvalidField(filePart, "needs a filename")
 		}
-		return part, name, nil
+		return bodyReader{part}, name, nil
 	}
 	return nil, "", state.InvalidField(filePart, "is missing: send the file in a part of that name")
 }
@@ -206,8 +206,19 @@ func cleanFileName(name string) string {
 	return name[:end] + ext
 }
 
-// errBody tells that a body could not be read to its end.
+// errBody tells that a file could not be read to its end.
 var errBody = errors.New("request body broke off")
+
+// bodyReader tells the sender's failures from those of whoever stores.
+type bodyReader struct{ src io.Reader }
+
+func (b bodyReader) Read(p []byte) (int, error) {
+	n, err := b.src.Read(p)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("%w: %w", errBody, err)
+	}
+	return n, err
+}
 
 const (
 	graceTime   = 30 * time.Second // before a slow sender is told apart from a fast one
@@ -231,9 +242,6 @@ func (p *pacedReader) Read(b []byte) (int, error) {
 	n, err := p.src.Read(b)
 	p.waited += time.Since(began)
 	p.got += int64(n)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = fmt.Errorf("%w: %w", errBody, err)
-	}
 	return n, err
 }
 

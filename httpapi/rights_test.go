@@ -1,0 +1,99 @@
+package httpapi
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"malla/httpapi/auth"
+)
+
+// TestRights asks every route of the table as everybody: nobody, the owner of
+// what is asked for, another user, and an administrator, who has no more rights
+// to other people's files than anybody. A route without a row fails.
+func TestRights(t *testing.T) {
+	const ok, signIn, none, denied, wrong = 200, 401, 404, 403, 400
+	type row struct{ anon, owner, other, admin int }
+	all, users, owned := row{ok, ok, ok, ok}, row{signIn, ok, ok, ok}, row{signIn, ok, none, none}
+	want := map[string]row{
+		"POST /auth/signup": {wrong, wrong, wrong, wrong}, "POST /auth/login": {wrong, wrong, wrong, wrong}, "POST /auth/setup": {wrong, wrong, wrong, wrong},
+		"POST /auth/logout": users, "GET /auth/me": users,
+		"GET /media": users, "GET /media/:ref": owned, "HEAD /media/:ref": owned, "DELETE /media/:ref": owned, "GET /media/:ref/info": owned, "POST /media/:ref/url": owned,
+		"POST /upload": {signIn, 415, 415, 415}, "OPTIONS /files/": all, "POST /files/": {signIn, wrong, wrong, wrong},
+		"HEAD /files/:id": owned, "PATCH /files/:id": {signIn, wrong, wrong, wrong}, "DELETE /files/:id": {signIn, 204, none, none},
+		"GET /formats": all, "POST /convert": {signIn, ok, none, none},
+		"GET /jobs": all, "GET /jobs/:id": owned, "DELETE /jobs/:id": owned, "GET /queue/stats": users, "GET /workers/stats": all,
+		"POST /share/:ref": owned, "GET /shares": users, "DELETE /shares/:id": owned, "GET /s/:token": all, "HEAD /s/:token": all,
+		"GET /events": {signIn, ok, ok, ok}, "GET /nodes": users,
+		"GET /health": all, "HEAD /health": all, "GET /ready": all, "HEAD /ready": all, "GET /version": all, "GET /metrics": all,
+	}
+	for _, rt := range routes() {
+		name := rt.method + " " + rt.path
+		if rt.right == auth.Unset {
+			t.Errorf("%s names no right", name)
+		}
+		expected, there := want[name]
+		if !there {
+			t.Errorf("%s has no row in this test", name)
+			continue
+		}
+		delete(want, name)
+		for i, status := range []int{expected.anon, expected.owner, expected.other, expected.admin} {
+			as := []string{"", "ana", "bob", "root"}[i]
+			t.Run(name+" as "+as, func(t *testing.T) {
+				r := newRig(t)
+				r.token("root")
+				r.token("bob")
+				q := r.aRequest(rt)
+				q.as = as
+				if rt.path == "/events" && status == 200 {
+					q.header = append(q.header, "Last-Event-ID", "not a number") // a stream would not end
+					status = 400
+				}
+				r.do(q).want(status)
+			})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		t.Errorf("%s is no route any more", name)
+	}
+}
+
+// aRequest is a request to a route about something of ana's.
+func (r *rig) aRequest(rt route) req {
+	r.t.Helper()
+	q := req{method: rt.method, path: rt.path}
+	replace := func(param, value string) { q.path = strings.Replace(q.path, param, value, 1) }
+	switch {
+	case strings.Contains(rt.path, ":ref") || rt.path == "/convert":
+		replace(":ref", r.put("ana", "song.mp3", "sound").ID)
+		q.body = ConvertRequest{InputFile: "song.mp3", OutputFormat: "mp3"}
+	case strings.HasPrefix(rt.path, "/jobs/"):
+		replace(":id", r.queue("ana", "song.mp3"))
+	case strings.HasPrefix(rt.path, "/files/"):
+		q.header = []string{"Tus-Resumable", "1.0.0"}
+		if rt.path == "/files/:id" {
+			replace("/files/:id", r.do(req{method: "POST", path: "/files/", as: "ana",
+				header: []string{"Tus-Resumable", "1.0.0", "Upload-Length", "10", "Upload-Metadata", "filename YS5tcDM="}}).want(201).header.Get("Location"))
+		}
+	case rt.path == "/shares/:id" || rt.path == "/s/:token":
+		r.put("ana", "song.mp3", "sound")
+		made := read[Shared](r.do(req{method: "POST", path: "/share/song.mp3", as: "ana"}).want(200))
+		replace(":id", made.ID)
+		replace(":token", made.URL[len(made.URL)-32:])
+	default:
+		r.token("ana")
+	}
+	return q
+}
+
+func TestNodesTellUsersLessThanAdministrators(t *testing.T) {
+	r := newRig(t)
+	for as, detailed := range map[string]bool{"ana": false, "root": true} {
+		list := read[struct{ Nodes []NodeStatus }](r.do(req{method: "GET", path: "/nodes", as: as}).want(200)).Nodes
+		if len(list) != 2 || list[0].Name != "worker_a" || !list[0].Self || list[1].Self || list[0].URL == "" || list[0].Role != "leader" || (list[0].CPU != 0) != detailed {
+			t.Errorf("%s sees %+v", as, list)
+		}
+	}
+}
