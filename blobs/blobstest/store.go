@@ -5,6 +5,7 @@ package blobstest
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -18,13 +19,16 @@ import (
 
 // Bytes returns n bytes that look random and are the same for the same seed.
 func Bytes(n int, seed uint64) []byte {
-	var key [32]byte
-	for i := range 8 {
-		key[i] = byte(seed >> (8 * i))
-	}
 	data := make([]byte, n)
-	rand.NewChaCha8(key).Read(data)
+	Stream(seed).Read(data) // never fails
 	return data
+}
+
+// Stream returns the bytes that Bytes would return, without end.
+func Stream(seed uint64) io.Reader {
+	var key [32]byte
+	binary.LittleEndian.PutUint64(key[:], seed)
+	return rand.NewChaCha8(key)
 }
 
 // Store runs the contract against the stores that open returns, each empty.

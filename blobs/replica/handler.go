@@ -49,6 +49,9 @@ func (r *Replica) Handler() http.Handler {
 		_ = rc.SetReadDeadline(time.Now().Add(maxTransfer))
 		_ = rc.SetWriteDeadline(time.Now().Add(maxTransfer))
 		mux.ServeHTTP(w, req)
+		// The connection goes on to requests that may take longer.
+		_ = rc.SetReadDeadline(time.Time{})
+		_ = rc.SetWriteDeadline(time.Time{})
 	})
 }
 

@@ -110,8 +110,8 @@ func (p remote) ask(ctx context.Context, node string, q question, upload string,
 }
 
 func (p remote) askBatch(ctx context.Context, node string, q question, upload string, refs []blobs.Ref, each func(ref blobs.Ref, yes bool)) error {
-	// Answering may take a while for many, but is never endless.
-	ctx, _, stop := watch(ctx, p.stall+time.Duration(len(refs))*p.stall/16)
+	// Nothing moves while the other node reads its disk to answer.
+	ctx, _, stop := watch(ctx, 2*p.stall)
 	defer stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, chunksPath+string(q), bytes.NewReader(encodeRefs(refs)))
 	if err != nil {
