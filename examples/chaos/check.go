@@ -165,14 +165,20 @@ func show(book *ledger, rows [][]string) {
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "\nWHAT\tACKNOWLEDGED\tREFUSED OR CUT OFF")
-	fmt.Fprintf(w, "uploads\t%d (%.0f MB)\t%d\n", len(book.files), float64(bytes)/1e6, book.uploadErrors.Load())
-	fmt.Fprintf(w, "conversions\t%d\t%d\n", len(book.jobs), book.convertErrors.Load())
-	fmt.Fprintf(w, "reads\t%d\t%d\n", book.reads.Load(), book.readErrors.Load())
+	fmt.Fprintf(w, "uploads\t%d (%.0f MB)\t%d\n", len(book.files), float64(bytes)/1e6, book.refusals("upload"))
+	fmt.Fprintf(w, "conversions\t%d\t%d\n", len(book.jobs), book.refusals("conversion"))
+	fmt.Fprintf(w, "reads\t%d\t%d\n", book.reads.Load(), book.refusals("read"))
 	fmt.Fprintf(w, "nodes killed\t%d\t\n", book.kills.Load())
 	fmt.Fprintf(w, "longest time without an acknowledged write\t%.1f s\t\n", book.longest.Seconds())
 	fmt.Fprintln(w, "\nNODE\tFILES RIGHT\tJOBS RIGHT")
 	for _, r := range rows {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", r[0], r[1], r[2])
+	}
+	if len(book.refused) > 0 {
+		fmt.Fprintln(w, "\nREFUSED\tTIMES\tWHY")
+	}
+	for r, times := range book.refused {
+		fmt.Fprintf(w, "%s\t%d\t%s\n", r.what, times, r.reason)
 	}
 	w.Flush()
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"math/rand/v2"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,9 +17,16 @@ type ledger struct {
 	lastWrite time.Time
 	longest   time.Duration // between two acknowledged writes
 	lies      []string      // answers that were wrong at once
+	refused   map[refusal]int
 
-	uploadErrors, convertErrors, reads, readErrors atomic.Int64
-	kills                                          atomic.Int64
+	reads, kills atomic.Int64
+}
+
+// refusal is what was not acknowledged, and why. That may happen while nodes
+// die; who asked knows that it did not work.
+type refusal struct {
+	what   string // upload, conversion, read
+	reason string
 }
 
 // file is an acknowledged upload.
@@ -57,6 +65,34 @@ func (l *ledger) addJob(j job) {
 	defer l.mu.Unlock()
 	l.jobs = append(l.jobs, j)
 	l.wrote()
+}
+
+// refuse notes what was not acknowledged.
+func (l *ledger) refuse(what string, err error) {
+	reason := addresses.ReplaceAllString(err.Error(), "NODE")
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.refused == nil {
+		l.refused = map[refusal]int{}
+	}
+	l.refused[refusal{what, names.ReplaceAllString(reason, "ID")}]++
+}
+
+// What differs in the texts of errors that are the same otherwise.
+var (
+	addresses = regexp.MustCompile(`(http://)?127\.0\.0\.1:\d+`)
+	names     = regexp.MustCompile(`[A-Z2-7]{26}|[0-9a-f]{16,}`)
+)
+
+// refusals counts those of one kind; l.mu is held.
+func (l *ledger) refusals(what string) int {
+	n := 0
+	for r, times := range l.refused {
+		if r.what == what {
+			n += times
+		}
+	}
+	return n
 }
 
 // lie notes an answer that no failure excuses: other bytes than acknowledged.

@@ -77,7 +77,7 @@ func (l *load) film(ctx context.Context, r *rand.Rand, n int) {
 	defer os.Remove(path)
 	data, err := os.ReadFile(path)
 	if err != nil {
-		l.ledger.uploadErrors.Add(1)
+		l.ledger.refuse("upload", err)
 		return
 	}
 	if f, ok := l.put(ctx, r, filepath.Base(path), data, seconds, true); ok {
@@ -93,7 +93,7 @@ func (l *load) put(ctx context.Context, r *rand.Rand, name string, data []byte, 
 	m, err := l.client(r).UploadFile(ctx, httpapi.File{Name: name, Body: bytes.NewReader(data), Size: int64(len(data))})
 	if err != nil {
 		if ctx.Err() == nil {
-			l.ledger.uploadErrors.Add(1)
+			l.ledger.refuse("upload", err)
 		}
 		return file{}, false
 	}
@@ -132,7 +132,7 @@ func (l *load) ask(ctx context.Context, r *rand.Rand, f file, format string) {
 	asked, err := l.client(r).Convert(ctx, httpapi.ConvertRequest{InputFile: f.id, OutputFormat: format})
 	if err != nil {
 		if ctx.Err() == nil {
-			l.ledger.convertErrors.Add(1)
+			l.ledger.refuse("conversion", err)
 		}
 		return
 	}
@@ -151,7 +151,7 @@ func (l *load) read(ctx context.Context, r *rand.Rand, _ int) {
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
-		l.ledger.readErrors.Add(1)
+		l.ledger.refuse("read", err)
 	case hex.EncodeToString(sum.Sum(nil)) != f.sha256:
 		l.ledger.lie(f.name + " was read with other bytes than were acknowledged")
 	default:
