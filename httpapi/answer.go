@@ -5,10 +5,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"regexp"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -96,7 +98,11 @@ func (a *API) finish(ans *answer, r *http.Request, began time.Time) {
 	}
 	took := time.Since(began)
 	a.metrics.request(ans.route, r.Method, ans.status, took)
-	a.cfg.Logger.Debug("request", "req", ans.id, "method", r.Method, "route", ans.route, "path", r.URL.Path, "status", ans.status, "bytes", ans.bytes, "took", took)
+	path := r.URL.Path
+	if strings.HasPrefix(path, "/s/") {
+		path = "/s/" // what follows opens a file
+	}
+	a.cfg.Logger.Debug("request", "req", ans.id, "method", r.Method, "route", ans.route, "path", path, "status", ans.status, "bytes", ans.bytes, "took", took)
 	if fault != nil {
 		panic(fault)
 	}
@@ -187,5 +193,23 @@ func (c *call) fail(err error) {
 		needed := *p
 		needed.SetupNeeded, p = true, &needed
 	}
+	c.drain()
 	p.write(c.w, instanceOf(c.w))
+}
+
+const (
+	drainBytes = 64 << 20
+	drainTime  = 5 * time.Second
+)
+
+// drain reads what a refused request still sends, within bounds: browsers show
+// a broken connection, not the refusal, where nobody reads to the end.
+func (c *call) drain() {
+	if c.r.Body == nil || c.r.Body == http.NoBody || c.r.Header.Get("Expect") != "" {
+		return
+	}
+	conn := http.NewResponseController(c.w)
+	conn.SetReadDeadline(time.Now().Add(drainTime)) // not on every kind of connection
+	io.CopyN(io.Discard, c.r.Body, drainBytes)      // however it ends, the refusal comes next
+	conn.SetReadDeadline(time.Time{})
 }

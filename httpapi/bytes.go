@@ -46,13 +46,13 @@ func (c *call) serveMedia(m state.Media, how serving) error {
 	defer body.Close()
 	c.mediaHeaders(m, how)
 	r := oneRange(c.r)
-	if starts(r) {
-		c.api.metrics.streams.Inc()
-	}
 	src := &watchedReader{ReadSeeker: body}
 	dst := &pacedWriter{ResponseWriter: c.w, call: c, allowed: how.allowed}
 	defer dst.release()
 	http.ServeContent(&problemWriter{ResponseWriter: dst, instance: instanceOf(c.w)}, r, "", m.CreatedAt, src)
+	if starts(r) && c.w.status < 300 {
+		c.api.metrics.streams.Inc()
+	}
 	switch {
 	case dst.revoked:
 		return errAborted

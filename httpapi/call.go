@@ -21,6 +21,7 @@ import (
 
 const (
 	maxJSON     = 64 << 10         // bytes of a body that is not a file
+	bodyTime    = 15 * time.Second // for such a body to come
 	proposeTime = 15 * time.Second // for the mesh to agree
 )
 
@@ -150,6 +151,9 @@ func (c *call) body() ([]byte, error) {
 	if coding := c.r.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
 		return nil, statusProblem(http.StatusUnsupportedMediaType, "compressed requests are not taken")
 	}
+	conn := http.NewResponseController(c.w)
+	conn.SetReadDeadline(time.Now().Add(bodyTime)) // not on every kind of connection
+	defer conn.SetReadDeadline(time.Time{})
 	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxJSON))
 	if err == nil {
 		return body, nil

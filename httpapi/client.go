@@ -35,6 +35,14 @@ type Client struct {
 	chosen int        // which node answered last: 0 is Base, then Others
 }
 
+// At returns a client of another node of the same mesh, for the same user, that
+// finds there whatever this one has seen.
+func (c *Client) At(base string) *Client {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return &Client{Base: base, Token: c.Token, HTTP: c.HTTP, index: c.index}
+}
+
 var defaultHTTP = &http.Client{Transport: &http.Transport{
 	Proxy:                 http.ProxyFromEnvironment,
 	DialContext:           (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}).DialContext,

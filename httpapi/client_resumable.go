@@ -35,7 +35,7 @@ func (c *Client) UploadFile(ctx context.Context, f File) (Media, error) {
 		if err == nil {
 			return m, nil
 		}
-		if gone := errGone(err); gone && location != "" {
+		if isGone(err) && location != "" {
 			location = "" // it has expired there
 			continue
 		}
@@ -49,8 +49,8 @@ func (c *Client) UploadFile(ctx context.Context, f File) (Media, error) {
 	}
 }
 
-// errGone tells whether a node does not know an upload any more.
-func errGone(err error) bool {
+// isGone tells whether a node does not know an upload any more.
+func isGone(err error) bool {
 	var p *Problem
 	return errors.As(err, &p) && (p.Status == http.StatusNotFound || p.Status == http.StatusGone)
 }

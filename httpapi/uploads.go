@@ -43,8 +43,11 @@ func (c *call) upload() error {
 		return c.tooLarge()
 	}
 	paced := &pacedReader{src: c.r.Body, conn: http.NewResponseController(c.w)}
-	defer paced.release()
 	c.r.Body = paced
+	defer func() {
+		c.r.Body = paced.src
+		paced.release()
+	}()
 	file, name, err := c.openFile()
 	if err != nil {
 		return err

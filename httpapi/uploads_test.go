@@ -264,10 +264,10 @@ func (b *breaking) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func TestClientResumesUploads(t *testing.T) {
 	r := newRig(t)
-	content := make([]byte, 20<<20)
+	content := make([]byte, 10<<20)
 	source := rand.NewChaCha8([32]byte{1})
 	source.Read(content)
-	c := &Client{Base: r.url, Token: r.token("ana"), HTTP: &http.Client{Transport: &breaking{next: http.DefaultTransport, after: 5 << 20, cuts: 3}}}
+	c := &Client{Base: r.url, Token: r.token("ana"), HTTP: &http.Client{Transport: &breaking{next: http.DefaultTransport, after: 4 << 20, cuts: 2}}}
 	var location string
 	var most int64
 	f := File{Name: "film.mp4", Body: bytes.NewReader(content), Size: int64(len(content)),
@@ -310,7 +310,7 @@ func TestClientGoesOnWhereItGaveUp(t *testing.T) {
 		}
 	}
 	m, err := c.UploadFile(t.Context(), f)
-	if err != nil || m.SHA256 != blobs.RefOf(content).String() || first < 8<<20 {
+	if err != nil || m.SHA256 != blobs.RefOf(content).String() || first < 256<<10 {
 		t.Errorf("%+v %v, went on at %d", m, err, first)
 	}
 }
