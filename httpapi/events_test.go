@@ -12,7 +12,7 @@ import (
 
 // reader is one open stream of events.
 type reader struct {
-	t      *testing.T
+	t      testing.TB
 	lines  chan string
 	status int
 	last   string // id of the last event

@@ -30,7 +30,7 @@ import (
 // rig is a whole API over a real state and a real store of uploads; around them
 // are small fakes: a log of one node, a library that believes what it is told.
 type rig struct {
-	t        *testing.T
+	t        testing.TB
 	api      *API
 	url      string
 	log      *oneNode
@@ -45,7 +45,7 @@ type rig struct {
 
 const setupToken = "one-time-setup-token"
 
-func newRig(t *testing.T, change ...func(*Config)) *rig {
+func newRig(t testing.TB, change ...func(*Config)) *rig {
 	t.Helper()
 	r := &rig{t: t, clock: &clock{now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}, tokens: map[string]string{}, logged: &lockedBuffer{}}
 	r.log = &oneNode{State: state.New()}
@@ -95,7 +95,7 @@ type req struct {
 }
 
 type reply struct {
-	t      *testing.T
+	t      testing.TB
 	what   string
 	status int
 	header http.Header
@@ -220,7 +220,7 @@ func (r *rig) put(as, name, content string) Media {
 	return read[Uploaded](r.do(req{method: "POST", path: "/upload", as: as, header: []string{"Content-Type", kind}, body: body}).want(200)).Item
 }
 
-func form(t *testing.T, name, content string) ([]byte, string) {
+func form(t testing.TB, name, content string) ([]byte, string) {
 	t.Helper()
 	var b bytes.Buffer
 	w := multipart.NewWriter(&b)
@@ -279,7 +279,7 @@ func (l *oneNode) lead(on bool) {
 	l.leaderless = !on
 }
 
-func (l *oneNode) must(t *testing.T, cmds ...state.Command) {
+func (l *oneNode) must(t testing.TB, cmds ...state.Command) {
 	t.Helper()
 	for _, cmd := range cmds {
 		if _, err := l.Propose(t.Context(), cmd); err != nil {
@@ -381,7 +381,7 @@ func (d *folder) set(full, gone bool) {
 }
 
 // chunks is how many chunks are there.
-func (d *folder) chunks(t *testing.T) int {
+func (d *folder) chunks(t testing.TB) int {
 	t.Helper()
 	entries, err := os.ReadDir(d.dir)
 	if err != nil {
@@ -420,7 +420,7 @@ func (d *folder) Open(_ context.Context, ref blobs.Ref) (blobs.Reader, error) {
 }
 
 // content stores bytes as a finished output.
-func (d *folder) content(t *testing.T, text string) state.Content {
+func (d *folder) content(t testing.TB, text string) state.Content {
 	t.Helper()
 	m := blobs.Manifest{Size: int64(len(text)), SHA256: blobs.RefOf([]byte(text)), Chunks: []blobs.Ref{blobs.RefOf([]byte(text))}}
 	for ref, data := range map[blobs.Ref][]byte{m.Chunks[0]: []byte(text), m.Blob().Ref: m.Encode()} {
