@@ -225,7 +225,7 @@ func TestPutAndKeepMakeAChunkFresh(t *testing.T) {
 			return s.Put(t.Context(), ref, bytes.NewReader(data))
 		}},
 		{"keep", func(s *Store, ref blobs.Ref) error {
-			_, err := s.Keep(t.Context(), ref)
+			_, err := s.KeepFor(t.Context(), "", ref)
 			return err
 		}},
 	} {
@@ -328,7 +328,7 @@ func TestDiscardOnlyWhatIsCertainlyOnesOwn(t *testing.T) {
 		{"another upload put it too", func(t *testing.T, s *Store) { put(t, s, "b") }, false},
 		{"the repair put it too", func(t *testing.T, s *Store) { put(t, s, "") }, false},
 		{"another upload put it and the first again", func(t *testing.T, s *Store) { put(t, s, "b"); put(t, s, "a") }, false},
-		{"a holder was asked to keep it", func(t *testing.T, s *Store) { s.Keep(t.Context(), ref) }, false},
+		{"a holder was asked to keep it", func(t *testing.T, s *Store) { s.KeepFor(t.Context(), "", ref) }, false},
 		{"the memory is too old", func(t *testing.T, s *Store) {
 			for range 2 {
 				s.marks.turned = time.Now().Add(-2 * markedFor)

@@ -83,14 +83,10 @@ func (s *Store) Adopt(ctx context.Context, upload string, ref blobs.Ref, path st
 	return created, os.Remove(path)
 }
 
-// Keep makes the chunk count as used now, durably, after verifying it, and
-// returns its size: the collector leaves it alone for its whole grace time.
-func (s *Store) Keep(ctx context.Context, ref blobs.Ref) (int64, error) {
-	return s.KeepFor(ctx, "", ref)
-}
-
-// KeepFor is Keep on behalf of an upload: a chunk that the same upload created
-// can still be discarded, any other one no more.
+// KeepFor verifies the chunk, makes it count as used now, durably, and returns
+// its size: the collector leaves it alone for its whole grace time. A chunk
+// that the same upload created can still be discarded, any other one no more;
+// the upload may be "".
 func (s *Store) KeepFor(ctx context.Context, upload string, ref blobs.Ref) (int64, error) {
 	c, err := s.open(ctx, ref)
 	if err != nil {

@@ -294,7 +294,7 @@ func TestConfirmMakesCopiesAgain(t *testing.T) {
 	for _, r := range refs {
 		sound := 0
 		for _, nd := range m.nodes {
-			if _, err := nd.disk.Keep(t.Context(), r); err == nil {
+			if _, err := nd.disk.KeepFor(t.Context(), "", r); err == nil {
 				sound++
 			}
 		}
