@@ -176,13 +176,15 @@ func cors(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// fail tells the error, and logs it when it is not the caller's.
+// fail tells the error, and logs it when it is not the caller's. What a handler
+// refuses with a problem of its own is known to whoever should know.
 func (c *call) fail(err error) {
 	if errors.Is(err, errAborted) || c.w.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
 	p := problemOf(err)
-	if p.Status >= 500 && c.r.Context().Err() == nil {
+	var known *Problem
+	if p.Status >= 500 && !errors.As(err, &known) && c.r.Context().Err() == nil {
 		log := c.api.cfg.Logger.Warn
 		if p.Status == http.StatusInternalServerError {
 			log = c.api.cfg.Logger.Error

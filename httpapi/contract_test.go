@@ -94,6 +94,7 @@ func TestContract(t *testing.T) {
 		{"jobs with a bad token", req{method: "GET", path: "/jobs", header: []string{"Authorization", "Bearer x"}}, 200, `"owner":"•••"`, ""},
 		{"queue", req{method: "GET", path: "/queue/stats", as: "ana"}, 200, `{"queue_length":3,"stats":{"pending":3,"processing":0,"completed":0,"failed":0},"total_jobs":3}`, ""},
 		{"queue without a token", req{method: "GET", path: "/queue/stats"}, 401, "", ""},
+		{"formats", req{method: "GET", path: "/formats"}, 200, `"options":[]`, ""},
 		{"workers", req{method: "GET", path: "/workers/stats"}, 200, `"active_workers":1,"total_workers":2,"total_jobs_processing":1,"average_cpu_load":0.5,"total_conversions_success":7,"total_conversions_failed":2`, ""},
 
 		{"share", req{method: "POST", path: "/share/song.mp3?minutes=60", as: "ana"}, 200, `"expires_in_min":60`, ""},

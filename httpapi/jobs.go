@@ -107,19 +107,13 @@ func (c *call) jobsOf(found []*state.Job) []Job {
 func jobOf(view *state.View, j *state.Job, progress map[state.TaskID]float64) Job {
 	wire := Job{
 		ID: string(j.ID), InputFile: j.Input.Name, OutputFormat: j.Format, Options: j.Options, Status: statuses[j.State],
-		Canceled: j.State == state.Canceled, CreatedAt: j.CreatedAt.UTC(), Error: j.Error, InputSize: j.Input.Blob.Size,
+		Canceled: j.State == state.Canceled, CreatedAt: wireTime(j.CreatedAt), StartedAt: wireTime(j.StartedAt), CompletedAt: wireTime(j.FinishedAt), Error: j.Error, InputSize: j.Input.Blob.Size,
 	}
 	if u, ok := view.User(j.Owner); ok {
 		wire.Owner = u.Name
 	}
 	if len(wire.Options) == 0 || string(wire.Options) == "null" {
 		wire.Options = json.RawMessage("{}")
-	}
-	if !j.StartedAt.IsZero() {
-		wire.StartedAt = j.StartedAt.UTC()
-	}
-	if !j.FinishedAt.IsZero() {
-		wire.CompletedAt = j.FinishedAt.UTC()
 	}
 	if j.Assigned != "" {
 		wire.AssignedWorker = nodeName(view, j.Assigned)
@@ -219,13 +213,13 @@ func (c *call) showJob() error {
 func taskOf(view *state.View, k *state.Task, progress map[state.TaskID]float64) Task {
 	wire := Task{
 		ID: string(k.ID), Kind: string(k.Kind), State: string(k.State), Attempt: k.Attempt,
-		Progress: round2(100 * taskProgress(k, progress)), AssignedAt: k.AssignedAt, FinishedAt: k.FinishedAt, Attempts: []Attempt{},
+		Progress: round2(100 * taskProgress(k, progress)), AssignedAt: wireTime(k.AssignedAt), FinishedAt: wireTime(k.FinishedAt), Attempts: []Attempt{},
 	}
 	if k.Node != "" {
 		wire.Node = nodeName(view, k.Node)
 	}
 	for _, try := range k.Tries {
-		wire.Attempts = append(wire.Attempts, Attempt{try.Number, nodeName(view, try.Node), try.Reason, try.Began, try.Ended})
+		wire.Attempts = append(wire.Attempts, Attempt{try.Number, nodeName(view, try.Node), try.Reason, wireTime(try.Began), wireTime(try.Ended)})
 	}
 	return wire
 }

@@ -29,7 +29,7 @@ func (c *call) find(ref string) (state.Media, error) {
 func mediaOf(m *state.Media) Media {
 	item := Media{
 		ID: string(m.ID), Name: m.Name, Kind: m.Content.Kind, Type: m.Content.Type, Size: m.Content.Blob.Size, SHA256: m.Content.Blob.SHA256.String(),
-		Duration: m.Content.Duration, Streams: []Stream{}, Tags: m.Content.Tags, CreatedAt: m.CreatedAt.UTC(), JobID: string(m.From),
+		Duration: m.Content.Duration, Streams: []Stream{}, Tags: m.Content.Tags, CreatedAt: wireTime(m.CreatedAt), JobID: string(m.From),
 	}
 	for _, s := range m.Content.Streams {
 		item.Streams = append(item.Streams, Stream(s))
@@ -230,5 +230,5 @@ func (c *call) signMedia() error {
 		ttl = time.Duration(n) * time.Minute
 	}
 	query, expires := c.api.links.Sign(c.caller.User, m.ID, ttl)
-	return c.send(SignedURL{URL: "/media/" + string(m.ID) + "?" + query, ExpiresIn: int(ttl.Minutes()), ExpiresAt: expires.UTC()})
+	return c.send(SignedURL{URL: "/media/" + string(m.ID) + "?" + query, ExpiresIn: int(ttl.Minutes()), ExpiresAt: wireTime(expires)})
 }

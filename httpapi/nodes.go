@@ -26,7 +26,7 @@ func workersOf(nodes []NodeStatus) WorkerStats {
 	for _, n := range nodes {
 		w := Worker{
 			ID: n.Name, Status: Available, CPULoad: round2(n.CPU), MemoryMB: round2(float64(n.MemoryUsed) / 1e6), JobsInProgress: n.Tasks,
-			LoadScore: n.LoadScore, Success: n.Converted, Failed: n.Failed, UpdatedAt: n.UpdatedAt.UTC(),
+			LoadScore: n.LoadScore, Success: n.Converted, Failed: n.Failed, UpdatedAt: wireTime(n.UpdatedAt),
 		}
 		switch {
 		case n.State == "dead" || n.State == "left":
@@ -96,9 +96,12 @@ func (c *call) version() error {
 }
 
 func (c *call) formats() error {
-	formats := c.api.cfg.Formats
-	if formats == nil {
-		formats = []Format{}
+	formats := []Format{}
+	for _, f := range c.api.cfg.Formats {
+		if f.Options == nil {
+			f.Options = []FormatOption{}
+		}
+		formats = append(formats, f)
 	}
 	return c.send(struct {
 		Formats []Format `json:"formats"`

@@ -31,7 +31,7 @@ func (c *call) share() error {
 	if _, err := c.propose(state.AddShare{ID: id, Owner: c.user(), Media: m.ID, For: ttl, At: now}); err != nil {
 		return err
 	}
-	return c.send(Shared{URL: c.publicBase() + "/s/" + token, ExpiresIn: minutes, ID: string(id), ExpiresAt: now.Add(ttl)})
+	return c.send(Shared{URL: c.publicBase() + "/s/" + token, ExpiresIn: minutes, ID: string(id), ExpiresAt: wireTime(now.Add(ttl))})
 }
 
 // publicBase is what links begin with: the public URL; without one the address
@@ -67,7 +67,7 @@ func (c *call) listShares() error {
 	}{[]Share{}}
 	for s := range c.view.SharesOf(c.user()) {
 		if _, m, ok := c.view.Share(s.ID, c.api.cfg.Now()); ok {
-			list.Shares = append(list.Shares, Share{string(s.ID), string(s.ID), m.Name, string(m.ID), s.CreatedAt.UTC(), s.ExpiresAt.UTC()})
+			list.Shares = append(list.Shares, Share{string(s.ID), string(s.ID), m.Name, string(m.ID), wireTime(s.CreatedAt), wireTime(s.ExpiresAt)})
 		}
 	}
 	return c.send(list)

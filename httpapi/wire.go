@@ -207,6 +207,15 @@ type VersionInfo struct {
 	SetupNeed  bool   `json:"setup_needed"` // there is no administrator yet
 }
 
+// wireTime is a time as it goes over the wire: in UTC, to the millisecond, which
+// every language reads.
+func wireTime(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return t.UTC().Truncate(time.Millisecond)
+}
+
 // done is the answer where there is no more to say.
 type done struct {
 	OK bool `json:"ok"`
