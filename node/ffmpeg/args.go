@@ -92,9 +92,10 @@ var probeEntries = strings.Join([]string{
 
 // probeArgs are the arguments of ffprobe.
 func probeArgs(path string, c Container) []string {
-	args := []string{"-hide_banner", "-v", "error", "-max_alloc", strconv.Itoa(maxAlloc), "-threads", "1"}
+	args := []string{"-hide_banner", "-v", "error", "-max_alloc", strconv.Itoa(maxAlloc), "-threads", "1",
+		"-print_format", "json=compact=1", "-show_entries", probeEntries}
 	args = append(args, guards(c, probeList)...)
-	return append(args, "-print_format", "json=compact=1", "-show_entries", probeEntries, "-i", "file:"+path)
+	return append(args, "-i", "file:"+path)
 }
 
 // measureArgs are the arguments of an ffmpeg that only counts.

@@ -79,7 +79,8 @@ const (
 	logBytes = 4 << 10
 )
 
-var addressInLog = regexp.MustCompile(` @ 0x[0-9a-f]+`)
+// noise is what tells nobody anything: memory addresses, our own long lists.
+var noise = regexp.MustCompile(` @ 0x[0-9a-f]+| on whitelist '[^']*'?`)
 
 // logText makes the end of a child's stderr fit for a log: the last lines,
 // valid printable text, without the given paths and memory addresses.
@@ -90,7 +91,7 @@ func logText(stderr string, paths ...string) string {
 			stderr = strings.ReplaceAll(stderr, p, "the file")
 		}
 	}
-	stderr = addressInLog.ReplaceAllString(stderr, "")
+	stderr = noise.ReplaceAllString(stderr, "")
 	stderr = strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n':

@@ -44,7 +44,7 @@ type Config struct {
 
 // Limits bound one child process. A zero field takes its default.
 type Limits struct {
-	Wall   time.Duration // a whole conversion; default 12 h
+	Wall   time.Duration // a whole conversion; default 24 h
 	Stall  time.Duration // without progress, reading or writing; default 2 min
 	Probe  time.Duration // looking at one file; default 30 s
 	Memory uint64        // bytes of address space; default 1 GiB + 256 MiB a thread, at least 2 GiB
@@ -52,7 +52,7 @@ type Limits struct {
 
 func (l Limits) orDefaults() Limits {
 	if l.Wall <= 0 {
-		l.Wall = 12 * time.Hour
+		l.Wall = 24 * time.Hour
 	}
 	if l.Stall <= 0 {
 		l.Stall = 2 * time.Minute

@@ -16,6 +16,7 @@ type Info struct {
 	Kind      MediaKind         `json:"kind"`
 	Duration  float64           `json:"duration"`            // seconds
 	Estimated bool              `json:"estimated,omitempty"` // Duration may be off by some per cent
+	Measured  bool              `json:"-"`                   // Duration was found by reading the whole file: no header told it
 	BitRate   int64             `json:"bit_rate,omitempty"`  // bits/s of the whole file
 	Size      int64             `json:"size"`                // bytes
 	Streams   []Stream          `json:"streams"`

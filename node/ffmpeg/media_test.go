@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,10 +23,17 @@ func newRunner(t testing.TB, limits Limits) *Runner {
 	return r
 }
 
-// make runs ffmpeg with arguments of the test's own and returns the path of
-// what it made.
+// made keeps what makeMedia made: arguments -> bytes.
+var made sync.Map
+
+// makeMedia runs ffmpeg with arguments of the test's own and returns the path
+// of what it made.
 func makeMedia(t testing.TB, name string, args ...string) string {
 	t.Helper()
+	key := filepath.Ext(name) + " " + strings.Join(args, " ")
+	if data, ok := made.Load(key); ok {
+		return writeFile(t, name, data.([]byte))
+	}
 	path := filepath.Join(t.TempDir(), name)
 	args = append([]string{"-nostdin", "-v", "error", "-y"}, args...)
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -33,6 +41,7 @@ func makeMedia(t testing.TB, name string, args ...string) string {
 	if out, err := exec.CommandContext(ctx, "ffmpeg", append(args, path)...).CombinedOutput(); err != nil {
 		t.Fatalf("make %s: %v\n%s", name, err, out)
 	}
+	made.Store(key, readFile(t, path))
 	return path
 }
 
@@ -58,7 +67,7 @@ func readFile(t testing.TB, path string) []byte {
 var (
 	toneArgs = []string{"-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100:duration=2"}
 	filmArgs = []string{"-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25:duration=2",
-		"-f", "lavfi", "-i", "sine=frequency=330:sample_rate=48000:duration=2", "-pix_fmt", "yuv420p"}
+		"-f", "lavfi", "-i", "sine=frequency=330:sample_rate=48000:duration=2", "-pix_fmt", "yuv420p", "-threads", "1"}
 )
 
 // The example media are made once: many tests read them.

@@ -108,7 +108,7 @@ func sniffFile(path string) (c Container, size int64, uncounted bool, err error)
 // when no header says so: recordings of browsers, raw MP3 and ADTS. If that
 // cannot be done in time, an estimate that ffprobe made stays.
 func (r *Runner) measure(ctx context.Context, path string, info *Info) {
-	info.Estimated = info.Duration > 0
+	info.Estimated, info.Measured = info.Duration > 0, true
 	var last Progress
 	progress := &progressReader{report: func(p Progress) { last = p }}
 	res, err := runChild(ctx, child{
@@ -170,6 +170,9 @@ func noStreams(info Info, path string, res outcome) error {
 			return &Error{Kind: NotMedia, Msg: fmt.Sprintf(msgUnread, info.Container.name()), Log: log}
 		}
 	}
+	if len(info.Streams) == 0 {
+		return &Error{Kind: NotMedia, Msg: fmt.Sprintf(msgUnread, info.Container.name()), Log: log}
+	}
 	return &Error{Kind: NotMedia, Msg: msgNoStreams, Log: log}
 }
 
@@ -191,7 +194,8 @@ var (
 
 	videoDecoders = []string{"h264", "hevc", "vp8", "vp9", "libvpx", "libvpx-vp9", "libdav1d", "libaom-av1", "av1",
 		"mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v1", "msmpeg4v2", "msmpeg4", "h263", "h263i", "h263p", "flv",
-		"wmv1", "wmv2", "wmv3", "vc1", "vp6", "vp6f", "theora", "mjpeg", "prores", "dnxhd", "dvvideo", "ffv1"}
+		"wmv1", "wmv2", "wmv3", "vc1", "vp6", "vp6f", "theora", "mjpeg", "prores", "dnxhd", "dvvideo", "ffv1",
+		"cinepak", "rawvideo"}
 
 	audioDecoders = []string{"aac", "aac_latm", "mp3float", "mp3", "mp2float", "mp2", "mp1float", "mp1", "vorbis",
 		"libvorbis", "opus", "libopus", "flac", "alac", "ac3", "eac3", "dca", "truehd", "mlp", "wmav1", "wmav2", "wmapro",

@@ -93,6 +93,9 @@ func runChild(ctx context.Context, c child) (outcome, error) {
 	why := context.Cause(limited)
 	stop(nil)
 	watching.Wait()
+	if cmd.ProcessState == nil && why != nil {
+		return res, why
+	}
 	if cmd.ProcessState == nil {
 		return res, fmt.Errorf("start %s: %w", c.path, err)
 	}

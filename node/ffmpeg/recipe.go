@@ -115,7 +115,9 @@ func orDefault(given *int, opt Option) float64 {
 
 // Recipe is the canonical text of a conversion: equal for all ways of asking
 // for the same, with defaults written out. The same input and the same recipe
-// give the same output. Its errors are those of [ParseOptions].
+// give an output of the same content and quality; encoders may write other
+// bytes with another number of threads. Its errors are those of
+// [ParseOptions].
 func Recipe(format string, o Options) (string, error) {
 	s, err := resolve(format, o)
 	if err != nil {

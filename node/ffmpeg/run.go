@@ -24,10 +24,16 @@ type Report struct {
 // Convert makes p.Output out of p.Input and tells progress, if it is not nil,
 // about twice a second from one goroutine; the last call has Fraction 1 and
 // comes only after success. It blocks until ffmpeg is gone: within a second
-// of the end of ctx. Nothing is left at p.Output after an error, which is an
+// of the end of ctx. The policy is asked again. Nothing is left at p.Output after an error, which is an
 // [*Error], an [*OptionError], or the context's.
 func (r *Runner) Convert(ctx context.Context, p Params, progress func(Progress)) (Report, error) {
+	if p.MaxSeconds <= 0 {
+		p.MaxSeconds = (r.policy.MaxDuration + time.Minute).Seconds()
+	}
 	p = p.orDefaults()
+	if err := r.policy.Check(p.Info); err != nil {
+		return Report{}, err
+	}
 	args, err := ConvertArgs(p)
 	if err != nil {
 		return Report{}, err
@@ -125,6 +131,7 @@ var symptoms = []struct {
 }{
 	{"No space left on device", DiskFull, "There is no room for the output on this node."},
 	{"Cannot allocate memory", Memory, "The conversion needs more memory than allowed."},
+	{"failed to map segment", Memory, "The conversion needs more memory than allowed."}, // said by the dynamic linker
 	{"malloc", Memory, "The conversion needs more memory than allowed."},
 	{"Unknown encoder", NoEncoder, "The FFmpeg of this node lacks an encoder."},
 	{"not on whitelist", Refused, "The file uses a codec that malla does not decode."},

@@ -147,3 +147,15 @@ func FuzzSniff(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkSniff(b *testing.B) {
+	// The worst case: every place of the beginning is looked at.
+	noise := make([]byte, SniffLen)
+	for i := range noise {
+		noise[i] = byte(i * 7919 >> 3)
+	}
+	b.SetBytes(SniffLen)
+	for b.Loop() {
+		Sniff(noise)
+	}
+}

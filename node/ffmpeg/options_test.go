@@ -1,0 +1,220 @@
+package ffmpeg
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+)
+
+func TestParseOptionsAccepts(t *testing.T) {
+	rows := []struct{ format, raw, recipe string }{
+		{"mp3", ``, "v1 mp3 libmp3lame bitrate=192k"},
+		{"MP3", `null`, "v1 mp3 libmp3lame bitrate=192k"},
+		{"mp3", ` {} `, "v1 mp3 libmp3lame bitrate=192k"},
+		{"mp3", `{"bitrate": "192000"}`, "v1 mp3 libmp3lame bitrate=192k"},
+		{"mp3", `{"bitrate": 64000}`, "v1 mp3 libmp3lame bitrate=64k"},
+		{"mp3", `{"bitrate": " 96K ", "crf": null}`, "v1 mp3 libmp3lame bitrate=96k"},
+		{"aac", `{"bitrate": "512k"}`, "v1 aac aac bitrate=512k"},
+		{"m4a", `{"bitrate": "12.5k"}`, "v1 m4a aac bitrate=12500"},
+		{"flac", `{"compression": "12"}`, "v1 flac flac compression=12"},
+		{"flac", `{"compression": 0}`, "v1 flac flac compression=0"},
+		{"wav", `{}`, "v1 wav pcm_s16le"},
+		{"ogg", `{"quality": -1}`, "v1 ogg libvorbis quality=-1"},
+		{"ogg", `{"quality": "6.5"}`, "v1 ogg libvorbis quality=6.5"},
+		{"Mp4", `{"crf": "18", "preset": "Slow"}`, "v1 mp4 libx264 crf=18 preset=slow aac bitrate=128k"},
+		{"mp4", `{"video_codec": "libx265", "crf": 28.0}`, "v1 mp4 libx265 crf=28 preset=medium aac bitrate=128k"},
+		{"mp4", `{"video_codec": "mpeg4"}`, "v1 mp4 mpeg4 aac bitrate=128k"},
+		{"avi", `{}`, "v1 avi mpeg4 libmp3lame bitrate=128k"},
+		{"avi", `{"video_codec": "libx264", "crf": 0}`, "v1 avi libx264 crf=0 preset=medium libmp3lame bitrate=128k"},
+		{"mkv", `{"video_codec": "libvpx-vp9", "crf": 63}`, "v1 mkv libvpx-vp9 crf=63 preset=medium aac"},
+		{"webm", `{}`, "v1 webm libvpx-vp9 crf=23 preset=medium libopus"},
+		{"mov", `{}`, "v1 mov libx264 crf=23 preset=medium aac"},
+	}
+	for _, row := range rows {
+		o, err := ParseOptions(row.format, json.RawMessage(row.raw))
+		if err != nil {
+			t.Errorf("%s %s: %v", row.format, row.raw, err)
+			continue
+		}
+		recipe, err := Recipe(row.format, o)
+		if err != nil || recipe != row.recipe {
+			t.Errorf("%s %s: recipe %q, %v; want %q", row.format, row.raw, recipe, err, row.recipe)
+		}
+		// What is written is read again as the same.
+		back, err := json.Marshal(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := ParseOptions(row.format, back)
+		if r, _ := Recipe(row.format, again); err != nil || r != row.recipe {
+			t.Errorf("%s %s: %s is read as %q, %v", row.format, row.raw, back, r, err)
+		}
+		var plain Options
+		if err := json.Unmarshal(back, &plain); err != nil {
+			t.Errorf("%s: %v", back, err)
+		}
+	}
+}
+
+func TestParseOptionsNamesTheFieldAndTheCure(t *testing.T) {
+	rows := []struct{ format, raw, want string }{
+		{"", ``, "output_format: choose one of mp3, flac"},
+		{"exe", ``, "output_format: choose one of mp3, flac"},
+		{"mp3 ", ``, "output_format: choose"},
+		{"mp3", `[]`, "options: must be a small JSON object"},
+		{"mp3", `"x"`, "options: must be"},
+		{"mp3", `{"bitrate": NaN}`, "options: must be"},
+		{"mp3", `{"bitrate": "` + strings.Repeat("1", 5000) + `"}`, "options: must be"},
+		{"mp3", `{"x": NaN}`, "options: must be"},
+		{"mp3", `{"speed": 2}`, "options.speed: there is no such option; mp3 takes bitrate"},
+		{"wav", `{"speed": 2}`, "options.speed: there is no such option; wav takes no options"},
+		{"mp3", `{"<script>": 2}`, "options.?: there is no such option"},
+		{"mp3", `{"bitrate": "fast"}`, "options.bitrate: must be a bitrate such as 192k in 8k..320k"},
+		{"mp3", `{"bitrate": "<b>"}`, "options.bitrate: must be a bitrate"},
+		{"mp3", `{"bitrate": ""}`, "options.bitrate: must be"},
+		{"mp3", `{"bitrate": true}`, "options.bitrate: must be"},
+		{"mp3", `{"bitrate": {}}`, "options.bitrate: must be"},
+		{"mp3", `{"bitrate": "NaN"}`, "options.bitrate: must be"},
+		{"mp3", `{"bitrate": "0x1000"}`, "options.bitrate: must be"},
+		{"mp3", `{"bitrate": 1e5}`, "options.bitrate: must be"},
+		{"mp3", `{"bitrate": "192.0005k"}`, "options.bitrate: must be"},
+		{"mp3", `{"bitrate": "192"}`, "options.bitrate: 192 is not in 8k..320k"},
+		{"aac", `{"bitrate": "513k"}`, "options.bitrate: 513k is not in 8k..512k"},
+		{"flac", `{"compression": 13}`, "options.compression: 13 is not in 0..12"},
+		{"flac", `{"compression": 1.5}`, "options.compression: must be a whole number in 0..12"},
+		{"ogg", `{"quality": "-1.1"}`, "options.quality: -1.1 is not in -1..10"},
+		{"mp4", `{"crf": 99}`, "options.crf: 99 is not in 0..51"},
+		{"mp4", `{"crf": -1}`, "options.crf: -1 is not in 0..51"},
+		{"mkv", `{"crf": 60}`, "options.crf: 60 is not in 0..51"},
+		{"mkv", `{"video_codec": "libvpx", "crf": 3}`, "options.crf: 3 is not in 4..63"},
+		{"mp4", `{"preset": "quick"}`, "options.preset: choose one of ultrafast"},
+		{"mp4", `{"preset": 5}`, "options.preset: choose one of ultrafast"},
+		{"mp4", `{"preset": "medium -vf x"}`, "options.preset: choose one of"},
+		{"mp4", `{"video_codec": "copy"}`, "options.video_codec: choose one of libx264, libx265, mpeg4"},
+		{"webm", `{"video_codec": "libx264"}`, "options.video_codec: choose one of libvpx-vp9, libvpx"},
+		{"mp4", `{"video_codec": "mpeg4", "crf": 20}`, "options.crf: is not for the codec mpeg4"},
+		{"avi", `{"preset": "fast"}`, "options.preset: is not for the codec mpeg4"},
+		{"mp3", `{"crf": 23}`, "options.crf: is not for mp3; mp3 takes bitrate"},
+		{"mp4", `{"bitrate": "192k"}`, "options.bitrate: is not for mp4; mp4 takes video_codec, crf, preset"},
+		{"flac", `{"video_codec": "libx264"}`, "options.video_codec: is not for flac; flac takes compression"},
+	}
+	for _, row := range rows {
+		_, err := ParseOptions(row.format, json.RawMessage(row.raw))
+		var oe *OptionError
+		if !errors.As(err, &oe) || !strings.HasPrefix(err.Error(), row.want) {
+			t.Errorf("%s %.60s: got %v, want %q", row.format, row.raw, err, row.want)
+		}
+	}
+}
+
+func TestResolveTrustsNoOptions(t *testing.T) {
+	n, q := 99, 11.0
+	for _, row := range []struct {
+		format string
+		o      Options
+	}{
+		{"mp4", Options{CRF: &n}}, {"mp4", Options{Preset: "x"}}, {"mp4", Options{VideoCodec: "-y"}}, {"mp4", Options{Bitrate: 192000}},
+		{"mp3", Options{Bitrate: 1}}, {"ogg", Options{Quality: &q}}, {"flac", Options{Compression: &n}}, {"wav", Options{CRF: &n}}, {"none", Options{}},
+	} {
+		var oe *OptionError
+		_, err := ConvertArgs(Params{Input: "/in", Output: "/out", Info: filmInfo, Format: row.format, Options: row.o})
+		if !errors.As(err, &oe) {
+			t.Errorf("%+v: got %v", row, err)
+		}
+	}
+}
+
+func TestFormatsDescribeThemselves(t *testing.T) {
+	data, err := json.Marshal(Formats())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, words := range []string{`"name":"mp3","kind":"audio","type":"audio/mpeg"`, `"name":"compression","type":"integer","default":"5","min":0,"max":12`,
+		`"video_codecs":[{"name":"libvpx-vp9"`, `"options":[]`} {
+		if !strings.Contains(string(data), words) {
+			t.Errorf("no %s in %s", words, data)
+		}
+	}
+	want := "mp3, flac, wav, aac, ogg, m4a, mp4, avi, mkv, webm, mov"
+	if got := formatNames(""); got != want {
+		t.Errorf("formats %s, want %s", got, want)
+	}
+	// Every default is a value that the option allows.
+	for _, f := range Formats() {
+		for _, o := range f.Options {
+			raw, _ := json.Marshal(map[string]string{o.Name: o.Default})
+			if _, err := ParseOptions(f.Name, raw); err != nil {
+				t.Errorf("%s: default of %s: %v", f.Name, o.Name, err)
+			}
+		}
+	}
+}
+
+func TestFormatsOfAPoorFFmpeg(t *testing.T) {
+	r := &Runner{tools: Tools{Encoders: []string{"aac", "libx264", "mpeg4"}}}
+	var names []string
+	for _, f := range r.Formats() {
+		names = append(names, f.Name)
+		for _, c := range f.VideoCodecs {
+			if c.Name == "libx265" {
+				t.Errorf("%s offers a codec that is not there", f.Name)
+			}
+		}
+	}
+	if got := strings.Join(names, " "); got != "aac m4a mp4 mkv mov" {
+		t.Errorf("formats %s", got)
+	}
+	if err := r.CanConvert("mp4", Options{VideoCodec: "libx265"}); !errors.Is(err, ErrNoEncoder) || !strings.Contains(err.Error(), "libx265") {
+		t.Errorf("got %v", err)
+	}
+	if err := r.CanConvert("mp4", Options{}); err != nil {
+		t.Error(err)
+	}
+	needs, err := Needs("webm", Options{})
+	if err != nil || strings.Join(needs, " ") != "libvpx-vp9 libopus" {
+		t.Errorf("needs %v, %v", needs, err)
+	}
+}
+
+func TestCheckFit(t *testing.T) {
+	silent := filmInfo
+	silent.Streams = filmInfo.Streams[:1]
+	for _, f := range Formats() {
+		if err := CheckFit(filmInfo, f.Name); err != nil {
+			t.Errorf("film to %s: %v", f.Name, err)
+		}
+		if err := CheckFit(songInfo, f.Name); (err == nil) != (f.Kind == Audio) || err != nil && (!errors.Is(err, ErrUnfit) || !strings.Contains(err.Error(), "no moving picture")) {
+			t.Errorf("song with cover to %s: %v", f.Name, err)
+		}
+		if err := CheckFit(silent, f.Name); (err == nil) != (f.Kind == Video) || err != nil && (!errors.Is(err, ErrUnfit) || !strings.Contains(err.Error(), "no sound")) {
+			t.Errorf("silent film to %s: %v", f.Name, err)
+		}
+	}
+	var oe *OptionError
+	if err := CheckFit(filmInfo, "doc"); !errors.As(err, &oe) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func FuzzParseOptions(f *testing.F) {
+	f.Add("mp4", []byte(`{"crf": "23", "preset": "slow", "video_codec": "libx264"}`))
+	f.Add("mp3", []byte(`{"bitrate": "192k"}`))
+	f.Add("ogg", []byte(`{"quality": 5e0}`))
+	f.Fuzz(func(t *testing.T, format string, raw []byte) {
+		o, err := ParseOptions(format, raw)
+		if err != nil {
+			var oe *OptionError
+			if !errors.As(err, &oe) || oe.Field == "" || oe.Reason == "" {
+				t.Fatalf("got %v", err)
+			}
+			if strings.ContainsAny(oe.Error(), "<>&'") {
+				t.Fatalf("unsafe text %q", oe.Error())
+			}
+			return
+		}
+		if _, err := Recipe(format, o); err != nil {
+			t.Fatalf("%s %s parses but has no recipe: %v", format, raw, err)
+		}
+	})
+}
