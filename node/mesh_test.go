@@ -53,7 +53,7 @@ func generated(t *testing.T, name string) []byte {
 		}{
 			"song.mp3": {ffmpeg.Audio, 3 * time.Second},
 			"film.mp4": {ffmpeg.Video, 2 * time.Second},
-			"long.mp4": {ffmpeg.Video, 60 * time.Second},
+			"long.mp4": {ffmpeg.Video, 10 * time.Second},
 		} {
 			if footage.err = r.Generate(context.Background(), of.kind, of.length, filepath.Join(footage.dir, name)); footage.err != nil {
 				return
@@ -112,7 +112,7 @@ func waitJob(t *testing.T, c *httpapi.Client, id string) httpapi.Job {
 
 // as moves a signed-in client to another node.
 func as(c *httpapi.Client, nd *nodetest.Node) *httpapi.Client {
-	return &httpapi.Client{Base: nd.URL(), Token: c.Token}
+	return c.At(nd.URL())
 }
 
 func TestOneNodeDoesEverything(t *testing.T) {

@@ -104,7 +104,10 @@ func (v *View) User(id UserID) (User, bool) { return deref(users.get(v.txn, "id"
 // told apart.
 func (v *View) UserByName(name string) (User, bool) {
 	u, ok := deref(users.get(v.txn, "name", key(strings.ToLower(name))))
-	return u, ok && u.Name == name
+	if !ok || u.Name != name {
+		return User{}, false
+	}
+	return u, true
 }
 
 // HasAdmin tells whether the mesh has an administrator.
