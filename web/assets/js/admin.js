@@ -15,27 +15,30 @@ import { renderMesh } from './meshview.js';
 import { startNodes } from './nodes.js';
 
 const pollEvery = 2000;
-const jobsAtLeastEvery = 10000; // ms, also while nothing seems to happen
+const shownJobs = 20;
 
 let stats = null; // the last answer of /workers/stats
 let statsAt = 0; // when it came
-let known = new Map(); // worker_id -> the last that was heard of it: a node that vanishes stays, as offline
+const known = new Map(); // worker_id -> the last that was heard of it: a node that vanishes stays, as offline
 let jobs = [];
-let jobsAt = 0;
-let jobsSeen = ''; // the figures that the jobs were fetched for
 
 startFrame();
 startNodes();
 startCharts();
 onLanguage(() => { render(); renderJobs(jobs); });
 setInterval(showAge, 1000);
-loadStats();
 begin();
 
 function begin() {
-  const live = follow(api.eventsURL('?public=1'), ['stats'], pollEvery);
-  live.event.on((name, data) => take(data));
-  live.resync.on(loadStats);
+  const live = follow(api.eventsURL('?public=1'), ['stats', 'job'], pollEvery);
+  live.event.on((name, data) => (name === 'stats' ? take(data) : takeJob(data)));
+  live.resync.on(load);
+  load();
+}
+
+function load() {
+  loadStats();
+  loadJobs();
 }
 
 async function loadStats() {
@@ -43,7 +46,6 @@ async function loadStats() {
     take(await api.workerStats());
   } catch (error) {
     showMessage(byId('stats-error'), t('admin.failed', { detail: error.message }));
-    document.body.classList.toggle('stale', true);
   }
 }
 
@@ -55,11 +57,10 @@ function take(answer) {
   for (const worker of answer.workers ?? []) known.set(worker.worker_id, worker);
   const present = new Set((answer.workers ?? []).map((worker) => worker.worker_id));
   for (const [id, worker] of known) {
-    if (!present.has(id)) known.set(id, { ...worker, status: 'offline', cpu_load: 0, jobs_in_progress: 0, load_score: 0, gone: true });
+    if (!present.has(id)) known.set(id, { ...worker, status: 'offline', cpu_load: 0, jobs_in_progress: 0, load_score: 0 });
   }
   render();
   drawCharts(workers());
-  loadJobsIfNeeded();
 }
 
 const workers = () => [...known.values()].sort((a, b) => a.worker_id.localeCompare(b.worker_id, undefined, { numeric: true }));
@@ -77,20 +78,22 @@ function showAge() {
   if (statsAt) setText(byId('updated'), t('admin.updated', { ago: ago(statsAt) }));
 }
 
-// loadJobsIfNeeded asks for the jobs when the figures say that something happens, and now and then.
-async function loadJobsIfNeeded() {
-  const { summary } = stats;
-  const seen = [summary.total_jobs_processing, summary.total_conversions_success, summary.total_conversions_failed, summary.queue_length].join();
-  if (seen === jobsSeen && !summary.total_jobs_processing && Date.now() - jobsAt < jobsAtLeastEvery) return;
-  jobsSeen = seen;
-  jobsAt = Date.now();
+async function loadJobs() {
   try {
-    jobs = await api.publicJobs(20);
+    jobs = await api.publicJobs(shownJobs);
     showMessage(byId('jobs-error'), '');
     renderJobs(jobs);
     render();
   } catch (error) {
-    jobsSeen = '';
     showMessage(byId('jobs-error'), t('admin.jobsFailed', { detail: error.message }));
   }
+}
+
+// takeJob puts what an event tells about a job in its place.
+function takeJob(job) {
+  if (!job?.job_id) return;
+  const others = jobs.filter((other) => other.job_id !== job.job_id);
+  jobs = [job, ...others].sort((a, b) => String(b.created_at).localeCompare(String(a.created_at))).slice(0, shownJobs);
+  renderJobs(jobs);
+  render();
 }

@@ -81,24 +81,25 @@ function noted(status, method, index) {
   else if (changes && status >= 200 && status < 300) noQuorum.emit(false);
 }
 
-/** Calls the API. Returns the parsed JSON, or null where there is none; throws ApiError. */
-async function call(path, { method = 'GET', json, signal, quiet = false } = {}) {
+/**
+ * Calls the API. Returns the parsed JSON, or null where there is none; throws ApiError. quiet: a 401 is the caller's business
+ * alone; anonymous: asks as somebody who is not signed in.
+ */
+async function call(path, { method = 'GET', json, quiet = false, anonymous = false } = {}) {
   const headers = { Accept: 'application/json' };
   if (json !== undefined) headers['Content-Type'] = 'application/json';
-  if (token) headers.Authorization = `Bearer ${token}`;
+  if (token && !anonymous) headers.Authorization = `Bearer ${token}`;
   if (newest) headers['X-Malla-Index'] = String(newest);
   let response;
   try {
     response = await fetch(remoteAPI + path, {
       method,
       headers,
-      signal,
       body: json === undefined ? undefined : JSON.stringify(json),
-      credentials: remoteAPI ? 'omit' : 'same-origin',
+      credentials: remoteAPI || anonymous ? 'omit' : 'same-origin',
       cache: 'no-store',
     });
-  } catch (error) {
-    if (error.name === 'AbortError') throw error;
+  } catch {
     throw new ApiError(0, t('error.network'));
   }
   noted(response.status, method, response.headers.get('X-Malla-Index'));
@@ -214,7 +215,8 @@ export const version = () => call('/version', { quiet: true });
 export const ready = () => call('/ready', { quiet: true });
 export const listNodes = async () => (await call('/nodes', { quiet: true })).nodes ?? [];
 export const workerStats = () => call('/workers/stats', { quiet: true });
-export const publicJobs = async (limit = 20) => (await call(`/jobs?limit=${limit}`, { quiet: true })).jobs ?? [];
+/** The newest jobs of everybody, masked, also for who is signed in. */
+export const publicJobs = async (limit = 20) => (await call(`/jobs?limit=${limit}`, { quiet: true, anonymous: true })).jobs ?? [];
 
 /** The address of the event stream, or '' where it cannot be used: an EventSource sends no bearer token. */
 export const eventsURL = (query = '') => (remoteAPI && !query ? '' : `${remoteAPI}/events${query}`);

@@ -6,6 +6,7 @@ import { decimal } from './format.js';
 import { currentLanguage, onLanguage, t } from './i18n.js';
 
 const points = 90; // kept: three minutes of an answer every two seconds
+const leastGap = 1000; // ms between two points
 const colours = 8; // classes series-0 to series-7 in admin.css
 
 const places = new Map(); // worker_id -> its place in the order of first appearance, which decides its colour
@@ -77,6 +78,7 @@ function bars() {
 
 /** Adds a point with what the nodes tell now. */
 export function drawCharts(workers) {
+  if (Date.now() - times.at(-1) < leastGap) return;
   times.push(Date.now());
   for (const worker of workers) {
     if (!history.has(worker.worker_id)) {
@@ -131,7 +133,7 @@ function redraw() {
     chart.data.datasets = [...history].map(([id, past]) => {
       const colour = colourOf(`series-${seriesOf(id)}`);
       // Beyond the number of colours the lines are dashed, so that no two nodes look the same.
-      return { label: id, data: past[name], borderColor: colour, backgroundColor: colour, borderDash: places.get(id) >= colours ? [5, 4] : [] };
+      return { label: id, data: past[name], borderColor: colour, backgroundColor: colour, clip: 6, borderDash: places.get(id) >= colours ? [5, 4] : [] };
     });
     chart.update('none');
   }

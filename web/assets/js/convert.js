@@ -12,6 +12,7 @@ import { remember, remembered } from './prefs.js';
 /** A conversion was accepted; called with the answer. */
 export const converted = channel();
 
+const sliderSteps = { int: '1', integer: '1', number: '0.1' }; // type of an option -> step of its slider
 const usualRates = ['64k', '96k', '128k', '160k', '192k', '256k', '320k'];
 
 let known = null; // formats of the API, once they were fetched
@@ -91,7 +92,7 @@ function makeField(option) {
   const hintKey = 'option.hint.' + option.name;
   const label = h('label', { htmlFor: id, text: has(nameKey) ? t(nameKey) : option.name });
   const hint = has(hintKey) ? h('span', { class: 'hint', text: t(hintKey) }) : null;
-  const { control, read } = option.type === 'int' ? makeSlider(option, id) : makeSelect(option, id);
+  const { control, read } = option.type in sliderSteps ? makeSlider(option, id) : makeSelect(option, id);
   return { option, read, el: h('div', { class: 'field' }, label, control, hint) };
 }
 
@@ -118,7 +119,7 @@ function within(rate, { min, max }) {
 function makeSlider(option, id) {
   const fallback = Number(option.default ?? 0);
   const output = h('output', { class: 'number', htmlFor: id });
-  const input = h('input', { type: 'range', id, name: option.name, min: String(option.min ?? 0), max: String(option.max ?? 100), step: '1' });
+  const input = h('input', { type: 'range', id, name: option.name, min: String(option.min ?? 0), max: String(option.max ?? 100), step: sliderSteps[option.type] });
   input.value = String(fallback);
   const show = () => {
     paintRange(input);

@@ -131,17 +131,17 @@ function makeJob() {
       setText(name, job.input_file ?? '');
       name.title = `${job.input_file} – ${job.job_id}`;
       setText(format, `→ ${String(job.output_format ?? '').toUpperCase()}`);
-      status.className = `badge job-status ${statusLook(job.status)}`;
-      setText(status, statusText(job.status));
+      status.className = `badge job-status ${statusLook(job)}`;
+      setText(status, statusText(job));
       line.hidden = job.status !== 'processing';
       bar.value = job.progress ?? 0;
       setLabel(bar, t('jobs.progressName', { name: job.input_file }));
       setText(part, percent((job.progress ?? 0) / 100));
       setText(facts, factsOf(job).join(' · '));
       facts.title = dateTime(job.created_at);
-      showMessage(error, job.status === 'failed' ? job.error || t('jobs.noReason') : '');
+      showMessage(error, job.status === 'failed' && !job.canceled ? job.error || t('jobs.noReason') : '');
       const output = job.status === 'completed' && Boolean(job.output_file);
-      const shown = [[play, output, 'jobs.play'], [save, output, 'action.download'], [again, job.status === 'failed' || job.status === 'cancelled', 'jobs.again'], [stop, !over, 'jobs.cancel']];
+      const shown = [[play, output, 'jobs.play'], [save, output, 'action.download'], [again, job.status === 'failed', 'jobs.again'], [stop, !over, 'jobs.cancel']];
       for (const [el2, visible, key] of shown) {
         el2.hidden = !visible;
         setText(el2.lastElementChild, t(key));

@@ -28,12 +28,12 @@ function makeRow() {
       setText(cells.input, job.input_file ?? '');
       cells.input.title = dateTime(job.created_at);
       setText(cells.format, String(job.output_format ?? '').toUpperCase());
-      badge.className = `badge ${statusLook(job.status)}`;
-      setText(badge, job.status === 'processing' ? `${statusText(job.status)} ${percent((job.progress ?? 0) / 100)}` : statusText(job.status));
+      badge.className = `badge ${statusLook(job)}`;
+      setText(badge, job.status === 'processing' ? `${statusText(job)} ${percent((job.progress ?? 0) / 100)}` : statusText(job));
       badge.title = job.error ?? '';
       bar.hidden = job.status !== 'processing';
       bar.value = job.progress ?? 0;
-      bar.setAttribute('aria-label', statusText(job.status));
+      bar.setAttribute('aria-label', statusText(job));
       setText(cells.node, job.worker_id || job.assigned_worker || '');
       setText(cells.attempt, Number.isFinite(job.attempt) && job.attempt > 0 ? decimal(job.attempt) : '');
       setText(cells.duration, Number.isFinite(job.duration_seconds) ? span(job.duration_seconds) : '');

@@ -5,13 +5,15 @@ import { has, t } from './i18n.js';
 
 const looks = { pending: 'warn', processing: 'info', completed: 'good', failed: 'bad' }; // status -> badge
 
-/** The name of a status in the page's language; one that this page does not know yet is shown as it is. */
-export function statusText(status) {
-  const key = 'jobs.status.' + status;
-  return has(key) ? t(key) : status;
+/** A job's status in the page's language; one that this page does not know yet is shown as it is. */
+export function statusText(job) {
+  if (job.canceled) return t('jobs.status.cancelled');
+  const key = 'jobs.status.' + job.status;
+  return has(key) ? t(key) : job.status;
 }
 
-export const statusLook = (status) => looks[status] ?? '';
+/** The class of a status badge. A job that somebody stopped counts as failed, but is no bad news. */
+export const statusLook = (job) => (job.canceled ? '' : looks[job.status] ?? '');
 
 /** "38 % smaller" or "12 % larger"; '' where it is not known. */
 export function reductionText(job) {

@@ -11,7 +11,8 @@ const longestWait = 5000;
 
 /**
  * Opens the stream at url ('' where there is none) for the named events. Returns {event, resync, stop}: event is called with
- * (name, data); resync when something may have been missed, so that everything is to be fetched again.
+ * (name, data); resync whenever the stream begins or cannot be had, since what happened meanwhile is not told: everything is
+ * to be fetched again.
  */
 export function follow(url, names, pollMs = pollEvery) {
   const event = channel();
@@ -36,9 +37,8 @@ export function follow(url, names, pollMs = pollEvery) {
       clearInterval(poll);
       poll = 0;
       wait = firstWait;
-      const missed = state !== '' && state !== 'live';
       say('live');
-      if (missed) resync.emit();
+      resync.emit();
     });
     source.addEventListener('error', () => {
       const refused = source.readyState === EventSource.CLOSED;

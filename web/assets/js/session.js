@@ -39,12 +39,23 @@ async function start() {
   } catch (error) {
     if (error.status === 401) {
       showAuth('account');
-      if (error.body.setup_needed) say('setup.needed');
-      return;
+      return describeNode();
     }
     showAuth('account');
     showMessage(byId('login-error'), error.message);
   }
+}
+
+// describeNode shows only the ways in that the node has: sign-up may be closed, the first administrator missing.
+async function describeNode() {
+  let about;
+  try {
+    about = await api.version();
+  } catch {
+    return; // whoever tries is told by the answer
+  }
+  byId('tab-signup').hidden = about.signup_open === false;
+  if (about.setup_needed) say('setup.needed');
 }
 
 const setupToken = () => new URLSearchParams(location.hash.slice(1)).get('setup') ?? '';
