@@ -4,310 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net"
-	"os"
-	"path/filepath"
+	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"malla/cluster/state"
-	"malla/cluster/transport"
 )
-
-// fast are waits for tests; the crash of a node is noticed in about a second.
-var fast = Timing{
-	Raft: 250 * time.Millisecond, Probe: 100 * time.Millisecond, Report: 100 * time.Millisecond,
-	Meet: 200 * time.Millisecond, Join: 50 * time.Millisecond,
-}
-
-// A member is a node of a test's mesh: its directory stays, the rest comes and
-// goes with start and stop.
-type node struct {
-	t      *testing.T
-	name   string
-	dir    string
-	secret transport.Secret
-	change func(*Config) // of the configuration at the next start
-
-	state  *state.State
-	link   *transport.Link
-	c      *Cluster
-	served chan error
-}
-
-// A mesh is the nodes of one test. Nodes can be cut apart.
-type mesh struct {
-	t      *testing.T
-	secret transport.Secret
-	nodes  []*node
-	net    *network
-}
-
-func newMesh(t *testing.T) *mesh {
-	return &mesh{t: t, secret: transport.Generate(), net: &network{cut: map[string]bool{}, conns: map[net.Conn]string{}}}
-}
-
-// add makes a node without starting it.
-func (m *mesh) add(name string) *node {
-	n := &node{t: m.t, name: name, dir: m.t.TempDir(), secret: m.secret}
-	n.change = func(*Config) {}
-	m.nodes = append(m.nodes, n)
-	m.t.Cleanup(n.stop)
-	return n
-}
-
-// up starts n nodes that join the first, and waits until they agree.
-func (m *mesh) up(n int) []*node {
-	m.t.Helper()
-	for i := range n {
-		node := m.add(fmt.Sprintf("n%d", i))
-		if i > 0 {
-			node.join(m.nodes[0])
-		}
-		m.start(node)
-		if i == 0 {
-			node.ready()
-		}
-	}
-	m.agree(m.nodes...)
-	return m.nodes
-}
-
-func (n *node) join(others ...*node) {
-	var addrs []string
-	for _, o := range others {
-		addrs = append(addrs, o.c.GossipAddr())
-	}
-	n.change = func(c *Config) { c.Join = addrs }
-}
-
-func (m *mesh) start(n *node) {
-	m.t.Helper()
-	if err := m.tryStart(n); err != nil {
-		m.t.Fatalf("start %s: %v", n.name, err)
-	}
-}
-
-func (m *mesh) tryStart(n *node) error {
-	id, err := LoadOrCreateID(n.dir)
-	if err != nil {
-		return err
-	}
-	log := slog.New(slog.DiscardHandler)
-	if os.Getenv("MALLA_TEST_LOG") != "" {
-		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", n.name)
-	}
-	link, err := transport.Listen(transport.Config{
-		Secret: n.secret, NodeID: string(id), Listen: "127.0.0.1:0", Logger: log,
-		Dial: func(ctx context.Context, addr string) (net.Conn, error) { return m.net.dial(ctx, n.name, addr) },
-	})
-	if err != nil {
-		return err
-	}
-	st := state.New()
-	cfg := Config{
-		ID: id, Name: n.name, Version: "test", Dir: filepath.Join(n.dir, "cluster"), Secret: n.secret,
-		Gossip: "127.0.0.1:0", HTTP: "127.0.0.1:8000", Link: link, State: st,
-		Work:   func() Work { return Work{Tasks: 1, Slots: len(n.name)} },
-		Logger: log, Timing: fast,
-		Reach: func(addr string) bool { return m.net.reaches(n.name, addr) },
-	}
-	n.change(&cfg)
-	c, err := New(cfg)
-	if err != nil {
-		return errors.Join(err, link.Close())
-	}
-	m.net.own(n.name, link.Addr().String(), c.GossipAddr())
-	n.state, n.link, n.c, n.served = st, link, c, make(chan error, 1)
-	go func() { n.served <- link.Serve(context.Background()) }()
-	if err := c.Start(); err != nil {
-		n.stop()
-		return err
-	}
-	return nil
-}
-
-// stop ends a node the ordinary way.
-func (n *node) stop() { n.end(func() { n.c.Close() }) }
-
-// kill ends a node as a crash would.
-func (n *node) kill() { n.end(func() { n.c.Kill() }) }
-
-func (n *node) end(how func()) {
-	if n.c == nil {
-		return
-	}
-	how()
-	n.link.Close()
-	if err := <-n.served; err != nil {
-		n.t.Errorf("serve %s: %v", n.name, err)
-	}
-	n.c, n.link = nil, nil
-}
-
-func (n *node) id() state.NodeID { return n.c.cfg.ID }
-
-func (n *node) ready() {
-	n.t.Helper()
-	eventually(n.t, n.name+" is ready", func() error { return n.c.Ready() })
-}
-
-// agree waits until the nodes are ready, see each other, and each one's record
-// is in the state of all.
-func (m *mesh) agree(nodes ...*node) {
-	m.t.Helper()
-	eventually(m.t, "all nodes agree", func() error {
-		for _, n := range nodes {
-			if err := n.c.Ready(); err != nil {
-				return fmt.Errorf("%s: %w", n.name, err)
-			}
-			for _, other := range nodes {
-				if p, _ := n.c.gossip.table.get(other.id()); p.state != Alive || !p.meta.joined {
-					return fmt.Errorf("%s does not see %s in the mesh", n.name, other.name)
-				}
-				rec, ok := n.state.View().Node(other.id())
-				if want := other.c.record(); !ok || rec.Peer != want.Peer || rec.Gossip != want.Gossip {
-					return fmt.Errorf("%s has no right record of %s", n.name, other.name)
-				}
-			}
-		}
-		return nil
-	})
-}
-
-// leader waits for the node that all these agree to be led by.
-func (m *mesh) leader(nodes ...*node) *node {
-	m.t.Helper()
-	var found *node
-	eventually(m.t, "one node leads", func() error {
-		found = nil
-		for _, n := range nodes {
-			id, ok := n.c.Leader()
-			if !ok {
-				return fmt.Errorf("%s knows no leader", n.name)
-			}
-			for _, o := range nodes {
-				if o.id() == id {
-					if found != nil && found != o {
-						return errors.New("they follow different leaders")
-					}
-					found = o
-				}
-			}
-		}
-		if found == nil || !found.c.IsLeader() {
-			return errors.New("the leader is not one of them")
-		}
-		return nil
-	})
-	return found
-}
-
-// addUser proposes through n, as any command would be, and returns how long it took.
-func (n *node) addUser(name string) (time.Duration, error) {
-	began := time.Now()
-	_, err := n.c.Propose(context.Background(), user(name))
-	if err == nil && !n.has(name) {
-		return 0, fmt.Errorf("%s does not see what it proposed", n.name)
-	}
-	return time.Since(began), err
-}
-
-func user(name string) state.AddUser {
-	return state.AddUser{ID: state.UserID("id-" + name), Name: name, Password: "$argon2id$v=19$m=1,t=1,p=1$YWJj$ZGVm", At: time.Now().UTC()}
-}
-
-func (n *node) has(name string) bool {
-	_, ok := n.state.View().UserByName(name)
-	return ok
-}
-
-func eventually(t *testing.T, what string, check func() error) {
-	t.Helper()
-	eventuallyIn(t, 30*time.Second, what, check)
-}
-
-func eventuallyIn(t *testing.T, patience time.Duration, what string, check func() error) {
-	t.Helper()
-	timeout := time.After(patience)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-timeout:
-			t.Fatalf("%s: not so after %v: %v", what, patience, err)
-		}
-	}
-}
-
-// A network carries the traffic of a test's nodes and can be cut.
-type network struct {
-	mu    sync.Mutex // guards the fields below
-	owner sync.Map   // address -> name of the node that has it
-	cut   map[string]bool
-	conns map[net.Conn]string
-}
-
-func (w *network) own(name string, addrs ...string) {
-	for _, a := range addrs {
-		w.owner.Store(a, name)
-	}
-}
-
-func (w *network) route(from, addr string) string {
-	to, _ := w.owner.Load(addr)
-	return fmt.Sprint(from, ">", to)
-}
-
-func (w *network) reaches(from, addr string) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return !w.cut[w.route(from, addr)]
-}
-
-func (w *network) dial(ctx context.Context, from, addr string) (net.Conn, error) {
-	if !w.reaches(from, addr) {
-		return nil, errOutOfReach
-	}
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
-	if err == nil {
-		w.mu.Lock()
-		w.conns[conn] = w.route(from, addr)
-		w.mu.Unlock()
-	}
-	return conn, err
-}
-
-// split cuts all traffic between two groups of nodes.
-func (w *network) split(a, b []*node) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, x := range a {
-		for _, y := range b {
-			w.cut[x.name+">"+y.name], w.cut[y.name+">"+x.name] = true, true
-		}
-	}
-	for conn, route := range w.conns {
-		if w.cut[route] {
-			conn.Close()
-			delete(w.conns, conn)
-		}
-	}
-}
-
-func (w *network) heal() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	clear(w.cut)
-}
 
 func TestOneNodeMakesItsMesh(t *testing.T) {
 	m := newMesh(t)
@@ -346,4 +51,301 @@ func TestThreeNodesByJoining(t *testing.T) {
 	if _, err := nodes[2].addUser("USER0"); !errors.Is(err, state.ErrConflict) || !strings.Contains(err.Error(), "USER0") {
 		t.Errorf("a refusal by the leader came as %v", err)
 	}
+}
+
+func TestARequestIsAppliedOnce(t *testing.T) {
+	m := newMesh(t)
+	nodes := m.up(3)
+	entry, err := state.Encode("request-1", user("ana"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var results []state.Result
+	for _, n := range nodes { // as if each answer but the last were lost
+		result, err := n.c.atLeader(t.Context(), pathPropose, entry, n.c.apply)
+		if err != nil {
+			t.Fatalf("through %s: %v", n.name, err)
+		}
+		results = append(results, result)
+	}
+	if results[0].ID != "id-ana" || results[1].ID != results[0].ID || results[2].ID != results[0].ID {
+		t.Errorf("the retries were answered %v", results)
+	}
+}
+
+func TestWhatIsTooLargeIsRefused(t *testing.T) {
+	m := newMesh(t)
+	n := m.up(1)[0]
+	big := user("ana")
+	big.Password = strings.Repeat("x", maxEntry)
+	if _, err := n.c.Propose(t.Context(), big); !errors.Is(err, state.ErrInvalid) {
+		t.Errorf("want Invalid, got %v", err)
+	}
+}
+
+func TestProposeEndsWithItsContext(t *testing.T) {
+	m := newMesh(t)
+	nodes := m.up(2)
+	nodes[0].kill()
+	n := nodes[1]
+	ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
+	defer cancel()
+	if _, err := n.c.Propose(ctx, user("ana")); !errors.Is(err, state.ErrNoLeader) {
+		t.Errorf("without a quorum: want NoLeader, got %v", err)
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	cancel()
+	if _, err := n.c.Propose(ctx, user("ana")); !errors.Is(err, context.Canceled) {
+		t.Errorf("canceled: %v", err)
+	}
+	eventually(t, "a node without a leader is not ready", func() error {
+		if err := n.c.Ready(); !errors.Is(err, state.ErrNoLeader) {
+			return fmt.Errorf("ready says %v", err)
+		}
+		return nil
+	})
+}
+
+// TestTheLeaderIsLost is the promise that users notice most.
+func TestTheLeaderIsLost(t *testing.T) {
+	m := newMesh(t)
+	nodes := m.up(3)
+	for round := range 3 {
+		lost := m.leader(nodes...)
+		lost.kill()
+		began := time.Now()
+		for _, n := range nodes {
+			if n == lost {
+				continue
+			}
+			if _, err := n.addUser(fmt.Sprintf("user%d-%s", round, n.name)); err != nil {
+				t.Errorf("round %d, through %s: %v", round, n.name, err)
+			}
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("round %d: writes worked again after %v", round, took)
+		}
+		m.start(lost)
+		m.agree(nodes...)
+		for _, n := range nodes {
+			if !lost.has(fmt.Sprintf("user%d-%s", round, n.name)) && n != lost {
+				t.Errorf("round %d: %s came back without what happened meanwhile", round, lost.name)
+			}
+		}
+	}
+}
+
+func TestLeadershipIsHandedOver(t *testing.T) {
+	m := newMesh(t)
+	nodes := m.up(3)
+	old := m.leader(nodes...)
+	began := time.Now()
+	old.stop()
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("closing took %v", took)
+	}
+	for _, n := range nodes {
+		if n == old {
+			continue
+		}
+		if _, err := n.addUser("after-" + n.name); err != nil {
+			t.Error(err)
+		}
+		eventually(t, "the node that went is known to have left", func() error {
+			for _, other := range n.c.Members() {
+				if other.Name == old.name && other.State != Left {
+					return fmt.Errorf("it is %s", other.State)
+				}
+			}
+			return nil
+		})
+	}
+}
+
+func TestAPartition(t *testing.T) {
+	m := newMesh(t)
+	nodes := m.up(3)
+	alone := m.leader(nodes...)
+	var rest []*node
+	for _, n := range nodes {
+		if n != alone {
+			rest = append(rest, n)
+		}
+	}
+	m.net.split([]*node{alone}, rest)
+	if _, err := rest[0].addUser("ana"); err != nil {
+		t.Fatalf("the majority cannot write: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := alone.c.Propose(ctx, user("ben")); !errors.Is(err, state.ErrNoLeader) {
+		t.Errorf("the minority: want NoLeader, got %v", err)
+	}
+	if alone.c.IsLeader() {
+		t.Error("the old leader still believes to lead")
+	}
+	if _, err := alone.c.ReadIndex(ctx); !errors.Is(err, state.ErrNoLeader) {
+		t.Errorf("a strong read at the minority: want NoLeader, got %v", err)
+	}
+	eventually(t, "the majority gives the node up", func() error {
+		for _, other := range rest[0].c.Members() {
+			if other.ID == alone.id() && other.State != Dead {
+				return fmt.Errorf("it is %s", other.State)
+			}
+		}
+		return nil
+	})
+	m.net.heal()
+	m.agree(nodes...)
+	if !alone.has("ana") || alone.has("ben") {
+		t.Error("the node that was cut off has another state")
+	}
+}
+
+func TestStrongReads(t *testing.T) {
+	m := newMesh(t)
+	nodes := m.up(3)
+	for i := range 20 {
+		w, r := nodes[i%3], nodes[(i+1)%3]
+		result, err := w.c.Propose(t.Context(), user(fmt.Sprint("user", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		index, err := r.c.ReadIndex(t.Context())
+		if err != nil || index < result.Index || !r.has(fmt.Sprint("user", i)) {
+			t.Fatalf("read %d: index %d, written at %d: %v", i, index, result.Index, err)
+		}
+	}
+}
+
+// TestDutiesOfTheLeader moves leadership around and watches who works.
+func TestDutiesOfTheLeader(t *testing.T) {
+	m := newMesh(t)
+	nodes := m.up(3)
+	type event struct {
+		node   *node
+		begins bool
+	}
+	events := make(chan event, 100)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan struct{}, 3)
+	for _, n := range nodes {
+		c := n.c
+		go func() {
+			c.Leading(ctx, func(ctx context.Context) {
+				events <- event{n, true}
+				<-ctx.Done()
+				events <- event{n, false}
+			})
+			ended <- struct{}{}
+		}()
+	}
+	working := map[*node]bool{}
+	next := func(what string) event {
+		t.Helper()
+		select {
+		case e := <-events:
+			if working[e.node] == e.begins {
+				t.Fatalf("%s: duties of %s overlap", what, e.node.name)
+			}
+			working[e.node] = e.begins
+			return e
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s: nothing happens", what)
+			return event{}
+		}
+	}
+	if e := next("at first"); !e.begins || e.node != m.leader(nodes...) {
+		t.Fatalf("%s works first", e.node.name)
+	}
+	first := m.leader(nodes...)
+	if err := first.c.raft.raft().LeadershipTransfer().Error(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // one ends, another begins
+		next("after the transfer")
+	}
+	second := m.leader(nodes...)
+	if working[first] || !working[second] || second == first {
+		t.Error("after the transfer the wrong node works")
+	}
+	cancel()
+	next("at the end")
+	for range 3 {
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			t.Fatal("Leading did not end with its context")
+		}
+	}
+}
+
+func TestLoadsAreKnownToAll(t *testing.T) {
+	m := newMesh(t)
+	nodes := m.up(3)
+	late := m.add("late-one")
+	late.join(nodes[1])
+	m.start(late)
+	nodes = append(nodes, late)
+	eventually(t, "everybody knows everybody's load", func() error {
+		for _, n := range nodes {
+			members := n.c.Members()
+			if len(members) != 4 {
+				return fmt.Errorf("%s sees %d members", n.name, len(members))
+			}
+			for _, other := range members {
+				l := other.Load
+				if other.State != Alive || l.Tasks != 1 || l.Slots != len(other.Name) || l.MemoryTotal == 0 || l.DiskTotal == 0 || l.DiskFree > l.DiskTotal {
+					return fmt.Errorf("%s sees %s %s with %+v", n.name, other.State, other.Name, l)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+func TestLibraryMetricsAreRegistered(t *testing.T) {
+	m := newMesh(t)
+	reg := prometheus.NewRegistry()
+	n := m.add("n0")
+	n.change = func(c *Config) { c.Metrics = reg }
+	m.start(n)
+	n.ready()
+	if _, err := n.addUser("ana"); err != nil {
+		t.Fatal(err)
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	for _, f := range families {
+		found[strings.SplitN(f.GetName(), "_", 2)[0]] = true
+	}
+	if !found["raft"] || !found["memberlist"] {
+		t.Errorf("no raft_* or memberlist_* metric among %d families", len(families))
+	}
+}
+
+func TestNothingIsLeftRunning(t *testing.T) {
+	m := newMesh(t)
+	nodes := m.up(3)
+	nodes[0].kill()
+	nodes[1].stop()
+	nodes[2].stop()
+	var left []string
+	eventually(t, "all goroutines end", func() error {
+		left = left[:0]
+		buf := make([]byte, 4<<20)
+		for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+			if strings.Contains(g, "hashicorp/") || strings.Contains(g, "cluster.(*") || strings.Contains(g, "transport.(*") || strings.Contains(g, "bbolt") {
+				left = append(left, g)
+			}
+		}
+		if len(left) > 0 {
+			return fmt.Errorf("%d still run:\n%s", len(left), strings.Join(left, "\n\n"))
+		}
+		return nil
+	})
 }

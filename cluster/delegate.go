@@ -31,6 +31,13 @@ func (d delegate) NotifyLeave(n *memberlist.Node) {
 	}
 }
 
+// NotifyConflict implements memberlist.ConflictDelegate.
+func (d delegate) NotifyConflict(_, other *memberlist.Node) {
+	if m, err := decodeMeta(other.Name, other.Meta); err == nil && m.id != d.g.id {
+		d.g.table.claim(m.id, m, other.Address())
+	}
+}
+
 // NodeMeta implements memberlist.Delegate.
 func (d delegate) NodeMeta(limit int) []byte {
 	if data := d.g.saying().encode(); len(data) <= limit {

@@ -57,7 +57,7 @@ func openGossip(cfg *Config) (*gossip, error) {
 		return nil, err
 	}
 	self := meta{
-		id: cfg.ID, epoch: rand.Uint32(), expect: uint8(min(cfg.BootstrapExpect, 255)),
+		id: cfg.ID, epoch: uint64(time.Now().UnixMilli()), expect: uint8(min(cfg.BootstrapExpect, 255)),
 		httpPort: httpPort, peerPort: peerPort, host: host, name: cfg.Name, zone: cfg.Zone, version: cfg.Version,
 	}
 	if err := self.check(); err != nil {
@@ -119,7 +119,7 @@ func (g *gossip) start() error {
 	cfg.Transport = filtered{g.net, g.reach}
 	cfg.AdvertiseAddr, cfg.AdvertisePort = g.ip.String(), g.port
 	cfg.BindPort = g.port
-	cfg.Delegate, cfg.Events = delegate{g}, delegate{g}
+	cfg.Delegate, cfg.Events, cfg.Conflict = delegate{g}, delegate{g}, delegate{g}
 	cfg.Logger = newStdLog(g.log)
 	cfg.DeadNodeReclaimTime = 10 * g.timing.Probe // a node that died may come back at another address
 	cfg.ProbeInterval, cfg.ProbeTimeout = g.timing.Probe, g.timing.Probe/2
@@ -243,7 +243,11 @@ func (g *gossip) meet(ctx context.Context) {
 func (g *gossip) missing() []string {
 	var addrs []string
 	for _, k := range g.known.all() {
-		if p, ok := g.table.get(k.ID); k.ID != g.id && (!ok || p.state != Alive) {
+		switch p, ok := g.table.get(k.ID); {
+		case k.ID == g.id || p.state == Alive:
+		case ok:
+			addrs = append(addrs, p.gossip) // may be newer: see table.claim
+		default:
 			addrs = append(addrs, k.Gossip)
 		}
 	}

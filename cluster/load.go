@@ -32,7 +32,7 @@ type Load struct {
 // replays and late arrivals out.
 type report struct {
 	id    state.NodeID
-	epoch uint32 // of the run of the node
+	epoch uint64 // of the run of the node
 	seq   uint32 // counts from 1 in each run
 	load  Load
 }
@@ -44,14 +44,14 @@ const (
 	kibi = 1 << 10
 )
 
-// encode writes: version 1, id 16, epoch 4, seq 4, CPU in 1/255 1, flags 1,
+// encode writes: version 1, id 16, epoch 8, seq 4, CPU in 1/255 1, flags 1,
 // then varints: memory and disk in MiB, network in KiB/s, tasks, slots. That
-// is about 45 bytes.
+// is about 50 bytes.
 func (r report) encode() []byte {
 	id := rawID(r.id)
 	out := append(make([]byte, 0, 64), reportVersion)
 	out = append(out, id[:]...)
-	out = binary.BigEndian.AppendUint32(out, r.epoch)
+	out = binary.BigEndian.AppendUint64(out, r.epoch)
 	out = binary.BigEndian.AppendUint32(out, r.seq)
 	out = append(out, byte(math.Round(min(max(r.load.CPU, 0), 1)*255)))
 	var flags byte
@@ -71,17 +71,17 @@ func (r report) encode() []byte {
 // decodeReport reads what encode wrote; what a newer version added behind it
 // is passed over.
 func decodeReport(in []byte) (report, bool) {
-	const fixed = 1 + 16 + 4 + 4 + 1 + 1
+	const fixed = 1 + 16 + 8 + 4 + 1 + 1
 	if len(in) < fixed || in[0] < reportVersion {
 		return report{}, false
 	}
 	r := report{
 		id:    state.NodeID(hex.EncodeToString(in[1:17])),
-		epoch: binary.BigEndian.Uint32(in[17:]),
-		seq:   binary.BigEndian.Uint32(in[21:]),
+		epoch: binary.BigEndian.Uint64(in[17:]),
+		seq:   binary.BigEndian.Uint32(in[25:]),
 	}
-	r.load.CPU = float64(in[25]) / 255
-	r.load.Full = in[26]&1 != 0
+	r.load.CPU = float64(in[29]) / 255
+	r.load.Full = in[30]&1 != 0
 	var tasks, slots uint64
 	in = in[fixed:]
 	for _, f := range []struct {

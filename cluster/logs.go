@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/time/rate"
 )
 
 // The libraries call things errors that heal by themselves, such as a node
@@ -49,10 +50,17 @@ func (s slogSink) Accept(name string, level hclog.Level, msg string, args ...any
 }
 
 // newStdLog makes the kind of logger that memberlist wants; the level stands
-// in brackets before the message.
-func newStdLog(l *slog.Logger) *log.Logger { return log.New(lines{l}, "", 0) }
+// in brackets before the message. Memberlist logs every packet that it cannot
+// decrypt, so whoever can send packets could fill the disk: beyond twenty lines
+// at once only one a second gets through.
+func newStdLog(l *slog.Logger) *log.Logger {
+	return log.New(lines{l, rate.NewLimiter(1, 20)}, "", 0)
+}
 
-type lines struct{ log *slog.Logger }
+type lines struct {
+	log   *slog.Logger
+	limit *rate.Limiter // of what is above debug
+}
 
 func (l lines) Write(p []byte) (int, error) {
 	line := strings.TrimSpace(string(p))
@@ -66,6 +74,8 @@ func (l lines) Write(p []byte) (int, error) {
 			level = hclog.LevelFromString(name)
 		}
 	}
-	l.log.Log(context.Background(), lowered(level), line)
+	if lowered(level) <= slog.LevelDebug || l.limit.Allow() {
+		l.log.Log(context.Background(), lowered(level), line)
+	}
 	return len(p), nil
 }

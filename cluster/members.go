@@ -94,12 +94,24 @@ func (t *table) alive(id state.NodeID, m meta, gossip string) {
 	t.changed.notify()
 }
 
+// claim notes that a node says to be elsewhere. Memberlist believes that only
+// once it has given the old place up, but a link to the wrong place fails
+// safely, so the link may go to the new one at once. Claims of earlier runs
+// come from nodes that have not heard yet.
+func (t *table) claim(id state.NodeID, m meta, gossip string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p := t.peers[id]; p != nil && m.epoch > p.meta.epoch {
+		p.meta, p.gossip, p.seq = m, gossip, 0
+	}
+}
+
 // gone notes that a node went, or that it does not answer.
 func (t *table) gone(id state.NodeID, m meta) {
 	t.mu.Lock()
 	if p := t.peers[id]; p != nil {
 		p.state, p.since = Dead, time.Now()
-		if m.leaving {
+		if m.leaving && m.epoch == p.meta.epoch {
 			p.state = Left
 		}
 	}

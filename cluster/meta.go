@@ -24,7 +24,7 @@ const (
 // seldom. Everything in it is a hint; what counts is in the state.
 type meta struct {
 	id       state.NodeID // is the name in the gossip; not encoded
-	epoch    uint32       // drawn at each start of the node
+	epoch    uint64       // milliseconds since 1970 at the start of the node: tells its runs apart
 	joined   bool         // it is in the agreement of the mesh
 	leaving  bool         // it is about to go
 	expect   uint8        // it waits for so many nodes to form a mesh with
@@ -43,7 +43,7 @@ const (
 	flagLeaving
 )
 
-// encode writes: version 1, flags 1, expect 1, epoch 4, ports 2+2, then the
+// encode writes: version 1, flags 1, expect 1, epoch 8, ports 2+2, then the
 // texts, each after its length in a byte.
 func (m meta) encode() []byte {
 	var flags byte
@@ -54,7 +54,7 @@ func (m meta) encode() []byte {
 		flags |= flagLeaving
 	}
 	out := []byte{metaVersion, flags, m.expect}
-	out = binary.BigEndian.AppendUint32(out, m.epoch)
+	out = binary.BigEndian.AppendUint64(out, m.epoch)
 	out = binary.BigEndian.AppendUint16(out, m.httpPort)
 	out = binary.BigEndian.AppendUint16(out, m.peerPort)
 	for _, text := range []string{m.host, m.name, m.zone, m.version} {
@@ -82,7 +82,8 @@ var errMeta = errors.New("gossip of an unknown form")
 // decodeMeta reads what encode wrote. Bytes after the known ones are those
 // of a newer version and are passed over.
 func decodeMeta(id string, in []byte) (meta, error) {
-	if !idPattern.MatchString(id) || len(in) < 11 || in[0] < metaVersion {
+	const fixed = 1 + 1 + 1 + 8 + 2 + 2
+	if !idPattern.MatchString(id) || len(in) < fixed || in[0] < metaVersion {
 		return meta{}, errMeta
 	}
 	m := meta{
@@ -90,11 +91,11 @@ func decodeMeta(id string, in []byte) (meta, error) {
 		joined:   in[1]&flagJoined != 0,
 		leaving:  in[1]&flagLeaving != 0,
 		expect:   in[2],
-		epoch:    binary.BigEndian.Uint32(in[3:]),
-		httpPort: binary.BigEndian.Uint16(in[7:]),
-		peerPort: binary.BigEndian.Uint16(in[9:]),
+		epoch:    binary.BigEndian.Uint64(in[3:]),
+		httpPort: binary.BigEndian.Uint16(in[11:]),
+		peerPort: binary.BigEndian.Uint16(in[13:]),
 	}
-	in = in[11:]
+	in = in[fixed:]
 	for _, text := range []*string{&m.host, &m.name, &m.zone, &m.version} {
 		if len(in) == 0 || len(in) < 1+int(in[0]) {
 			return meta{}, errMeta
