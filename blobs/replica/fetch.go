@@ -102,9 +102,11 @@ func (r *Replica) fetch(ctx context.Context, ref blobs.Ref) (blobs.Chunk, error)
 // asked again, with more patience, after all others.
 func (r *Replica) fetchInto(ctx context.Context, m members, ref blobs.Ref, keepers []blobs.Store) (blobs.Chunk, error) {
 	var errs []error
-	absent := true // as far as everybody who could know has said
+	unsure := map[string]bool{} // nodes that may have it for all they said
 	for _, p := range m.nodes {
-		absent = absent && p.Alive
+		if !p.Alive {
+			unsure[p.ID] = true
+		}
 	}
 	readers := r.slow.last(m.readers(ref))
 	for _, patience := range []time.Duration{r.cfg.SlowAfter, r.cfg.Stall} {
@@ -118,8 +120,10 @@ func (r *Replica) fetchInto(ctx context.Context, m members, ref blobs.Ref, keepe
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			if !errors.Is(err, blobs.ErrNotFound) {
-				absent = false
+			if errors.Is(err, blobs.ErrNotFound) {
+				delete(unsure, node)
+			} else {
+				unsure[node] = true
 				r.slow.note(node, true)
 				r.cfg.Logger.Warn("holder passed by", "node", node, "ref", ref.String(), "err", err)
 			}
@@ -130,7 +134,7 @@ func (r *Replica) fetchInto(ctx context.Context, m members, ref blobs.Ref, keepe
 		}
 		readers = stalled
 	}
-	if absent {
+	if len(unsure) == 0 {
 		return nil, fmt.Errorf("%w: %s on %d nodes", blobs.ErrNotFound, ref.Short(), len(m.nodes))
 	}
 	return nil, fmt.Errorf("%w: chunk %s: %v", blobs.ErrUnavailable, ref.Short(), errors.Join(errs...))

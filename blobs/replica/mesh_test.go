@@ -80,7 +80,7 @@ func (nd *node) start(change func(cfg *replica.Config)) {
 		Self: nd.id, Local: nd.disk, Cache: nd.cache, Peers: nd, Logger: testLog(t),
 		Referenced: nd.mesh.eachReferenced, Held: nd.mesh.eachHeld, Settled: nd.mesh.settled,
 		Grace: 50 * time.Millisecond, Every: time.Hour, Pause: time.Millisecond,
-		SurplusAfter: time.Hour, CollectAfter: time.Hour, SlowAfter: 100 * time.Millisecond, Stall: time.Second,
+		SurplusAfter: time.Hour, CollectAfter: time.Hour, SlowAfter: 300 * time.Millisecond, Stall: 15 * time.Second,
 	}
 	if change != nil {
 		change(&cfg)
@@ -289,7 +289,7 @@ func eventually(t testing.TB, what string, f func() error) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	late := time.After(20 * time.Second)
+	late := time.After(time.Minute) // the machine may be busy
 	for {
 		err := f()
 		if err == nil {

@@ -200,7 +200,7 @@ func TestReadingGoesOnWhenHoldersFail(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := newMesh(t, 4, func(cfg *replica.Config) { cfg.Stall = 200 * time.Millisecond })
+			m := newMesh(t, 4, nil)
 			m.nodes[3].set(func(p *replica.Peer) { p.Weight = 0 }) // keeps nothing, only reads
 			data := testData(2, 1)
 			ref, refs := m.nodes[0].store(data)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,13 +47,11 @@ func (r *Replica) spread(ctx context.Context, upload string, ref blobs.Ref) erro
 	select {
 	case err := <-sp.acked:
 		if err != nil {
-			sp.cancel()
 			<-sp.done
 			return err
 		}
 	case <-ctx.Done():
-		sp.cancel()
-		<-sp.done
+		r.windDown(sp)
 		return context.Cause(ctx)
 	}
 	// Back-pressure: where too many spreads go on behind, this one is waited for.
@@ -62,6 +62,23 @@ func (r *Replica) spread(ctx context.Context, upload string, ref blobs.Ref) erro
 	case <-ctx.Done():
 	}
 	return nil
+}
+
+// windDown ends the spreads, after letting what is nearly there arrive: a copy
+// that is stopped between its last byte and its answer would come to be after
+// it was discarded.
+func (r *Replica) windDown(all ...*spreading) {
+	late := time.NewTimer(r.cfg.SlowAfter)
+	defer late.Stop()
+	for _, sp := range all {
+		select {
+		case <-sp.done:
+		case <-late.C:
+			late.Reset(0) // for the others too
+		}
+		sp.cancel()
+		<-sp.done
+	}
 }
 
 // begin starts sp unless the Replica is closed. Close and Discard find it.
@@ -243,20 +260,14 @@ func (sp *spreading) release(behind chan struct{}) {
 }
 
 // Discard removes what only the named upload put anywhere: copies on their way
-// are stopped, and each node deletes those of the chunks that the upload
+// are stopped where they do not arrive soon, and each node deletes those of the chunks that the upload
 // created there and nobody has put or kept since. What is not certain stays
 // for the collector. The caller must know that no record names the blob.
 func (r *Replica) Discard(ctx context.Context, upload string, refs []blobs.Ref) error {
 	r.mu.Lock()
-	var stopped []*spreading
-	for sp := range r.spreads[upload] {
-		sp.cancel()
-		stopped = append(stopped, sp)
-	}
+	behind := slices.Collect(maps.Keys(r.spreads[upload]))
 	r.mu.Unlock()
-	for _, sp := range stopped {
-		<-sp.done
-	}
+	r.windDown(behind...)
 	var errs []error
 	for _, ref := range refs {
 		if _, err := r.cfg.Local.Discard(ctx, upload, ref); err != nil {

@@ -74,7 +74,7 @@ func TestSpreadReachesTheHolders(t *testing.T) {
 		{1, 3, 1}, {2, 3, 2}, {3, 3, 3}, {5, 3, 3}, {5, 1, 1}, {5, 2, 2},
 	} {
 		t.Run(fmt.Sprintf("%d nodes, %d copies", c.nodes, c.copies), func(t *testing.T) {
-			m := newMesh(t, c.nodes, func(cfg *replica.Config) { cfg.Copies = c.copies })
+			m := newMesh(t, c.nodes, func(cfg *replica.Config) { cfg.Copies, cfg.SlowAfter = c.copies, time.Hour })
 			for i := range 5 {
 				ref := m.nodes[0].put(blobstest.Bytes(1000, uint64(i)))
 				if got := len(m.having(ref)); got < c.want/2+1 {
@@ -204,7 +204,7 @@ func TestSpreadSaysWhyItCannot(t *testing.T) {
 }
 
 func TestSpreadEndsWithItsCaller(t *testing.T) {
-	m := newMesh(t, 3, func(cfg *replica.Config) { cfg.SlowAfter, cfg.Stall = time.Hour, time.Hour })
+	m := newMesh(t, 3, func(cfg *replica.Config) { cfg.SlowAfter, cfg.Stall = 10*time.Millisecond, time.Hour })
 	m.nodes[1].hang()
 	m.nodes[2].hang()
 	data := blobstest.Bytes(1000, 1)
@@ -257,7 +257,7 @@ func TestDiscardRemovesOnlyWhatNobodyElseWants(t *testing.T) {
 }
 
 func TestDiscardStopsCopiesOnTheirWay(t *testing.T) {
-	m := newMesh(t, 3, func(cfg *replica.Config) { cfg.SlowAfter, cfg.Stall = time.Hour, time.Hour })
+	m := newMesh(t, 3, func(cfg *replica.Config) { cfg.Stall = time.Hour })
 	m.nodes[2].hang()
 	ref, err := m.nodes[0].tryPut("u", blobstest.Bytes(1000, 1))
 	if err != nil {
