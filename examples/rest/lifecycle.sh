@@ -70,7 +70,7 @@ echo "noise.wav is there"
 
 step "read a part of it: 100 bytes from the 1000th"
 call "$node/media/noise.wav" "${auth[@]}" -r 1000-1099 >"$dir/part"
-tail -c +1001 "$dir/noise.wav" | head -c 100 | cmp -s - "$dir/part" || fail "other bytes than uploaded"
+cmp -s <(tail -c +1001 "$dir/noise.wav" | head -c 100) "$dir/part" || fail "other bytes than uploaded"
 echo "the same bytes as uploaded"
 
 step "convert it to mp3"
