@@ -171,7 +171,7 @@ func TestPages(t *testing.T) {
 		}
 		http.NotFound(w, r)
 	})
-	r := newRig(t, func(c *Config) { c.Pages, c.PagesCSP = pages, "default-src 'none'" })
+	r := newRig(t, func(c *Config) { c.Pages, c.PagesCSP = pages, func() string { return "default-src 'none'" } })
 	if p := r.do(req{method: "GET", path: "/"}).want(200); string(p.body) != "page default-src 'none'" {
 		t.Errorf("%s", p.body)
 	}

@@ -193,8 +193,8 @@ func (a *API) page(w http.ResponseWriter, r *http.Request) {
 	if ans, ok := w.(*answer); ok {
 		ans.route = "pages"
 	}
-	if a.cfg.PagesCSP != "" {
-		w.Header().Set("Content-Security-Policy", a.cfg.PagesCSP)
+	if a.cfg.PagesCSP != nil {
+		w.Header().Set("Content-Security-Policy", a.cfg.PagesCSP())
 	}
 	a.cfg.Pages.ServeHTTP(&problemWriter{ResponseWriter: w, instance: instanceOf(w)}, r)
 }

@@ -40,8 +40,8 @@ type Config struct {
 	MetricsToken string // bearer that /metrics asks for; "": anyone may read it
 	Version      string
 
-	Pages    http.Handler // the pages for people, asked for whatever is no route; nil: there are none
-	PagesCSP string       // Content-Security-Policy of the pages; "": theirs
+	Pages    http.Handler  // the pages for people, asked for whatever is no route; nil: there are none
+	PagesCSP func() string // Content-Security-Policy of the pages; nil: theirs
 
 	Registerer prometheus.Registerer
 	Gatherer   prometheus.Gatherer

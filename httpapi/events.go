@@ -291,7 +291,7 @@ func (s *stream) nodeEvents() []event {
 func nodeText(n NodeStatus) string { return fmt.Sprint(plainNode(n)) }
 
 func (s *stream) stats() event {
-	return event{0, "stats", workersOf(s.call.api.cfg.Mesh.Nodes())}
+	return event{0, "stats", workersOf(s.call.api.cfg.Mesh.Nodes(), s.call.api.cfg.State.View())}
 }
 
 // send writes events and pushes them out.

@@ -16,10 +16,12 @@ const (
 	Offline   = "offline"
 )
 
-func (c *call) workerStats() error { return c.send(workersOf(c.api.cfg.Mesh.Nodes())) }
+func (c *call) workerStats() error {
+	return c.send(workersOf(c.api.cfg.Mesh.Nodes(), c.view))
+}
 
 // workersOf is what the nodes convert, as it goes over the wire.
-func workersOf(nodes []NodeStatus) WorkerStats {
+func workersOf(nodes []NodeStatus, view *state.View) WorkerStats {
 	stats := WorkerStats{Workers: []Worker{}}
 	sum := &stats.Summary
 	cpu := 0.0
@@ -27,6 +29,7 @@ func workersOf(nodes []NodeStatus) WorkerStats {
 		w := Worker{
 			ID: n.Name, Status: Available, CPULoad: round2(n.CPU), MemoryMB: round2(float64(n.MemoryUsed) / 1e6), JobsInProgress: n.Tasks,
 			LoadScore: n.LoadScore, Success: n.Converted, Failed: n.Failed, UpdatedAt: wireTime(n.UpdatedAt),
+			Role: n.Role, Slots: n.Slots, MemoryTotal: round2(float64(n.MemoryTotal) / 1e6), DiskFree: n.DiskFree, DiskTotal: n.DiskTotal,
 		}
 		switch {
 		case n.State == "dead" || n.State == "left":
@@ -43,6 +46,9 @@ func workersOf(nodes []NodeStatus) WorkerStats {
 		sum.Success += n.Converted
 		sum.Failed += n.Failed
 		stats.Workers = append(stats.Workers, w)
+	}
+	for range view.JobsIn(state.Queued) {
+		sum.Queued++
 	}
 	sum.CPULoad = round2(cpu / float64(max(1, sum.Active)))
 	slices.SortFunc(stats.Workers, func(a, b Worker) int { return cmp.Compare(a.ID, b.ID) })

@@ -159,6 +159,12 @@ type Worker struct {
 	Success        uint64    `json:"conversions_success"`
 	Failed         uint64    `json:"conversions_failed"`
 	UpdatedAt      time.Time `json:"updated_at"`
+
+	Role        string  `json:"role,omitempty"` // leader, voter, nonvoter
+	Slots       int     `json:"slots,omitzero"`
+	MemoryTotal float64 `json:"memory_total_mb,omitzero"`
+	DiskFree    uint64  `json:"disk_free_bytes,omitzero"`
+	DiskTotal   uint64  `json:"disk_total_bytes,omitzero"`
 }
 
 // WorkerStats is what all nodes convert, sorted by name.
@@ -170,6 +176,7 @@ type WorkerStats struct {
 		CPULoad    float64 `json:"average_cpu_load"` // 0 to 1
 		Success    uint64  `json:"total_conversions_success"`
 		Failed     uint64  `json:"total_conversions_failed"`
+		Queued     int     `json:"queue_length"` // jobs that wait for a node
 	} `json:"summary"`
 	Workers []Worker `json:"workers"`
 }

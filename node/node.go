@@ -210,7 +210,7 @@ func (n *Node) openAPI() error {
 		State: n.state, Proposer: n.cluster, Library: n.library, Blobs: n.replica, Uploads: n.uploads, Mesh: n, Progress: n.peers,
 		Formats: n.formats, TokenKey: n.secret.Derive("token", 32), MeshID: n.secret.MeshID(), SetupToken: n.setupToken(),
 		SignupOpen: n.cfg.Signup == SignupOpen, PublicURL: n.cfg.PublicURL, MetricsToken: n.cfg.MetricsToken, Version: n.cfg.Version,
-		Pages: web.Handler(), PagesCSP: web.CSP(), Registerer: n.metrics, Gatherer: n.metrics, Logger: n.log,
+		Pages: web.Handler(), PagesCSP: n.pagesCSP, Registerer: n.metrics, Gatherer: n.metrics, Logger: n.log,
 	})
 	if err != nil {
 		return err

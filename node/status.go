@@ -13,6 +13,7 @@ import (
 	"malla/httpapi"
 	"malla/node/ffmpeg"
 	"malla/node/worker"
+	"malla/web"
 )
 
 // Self implements [httpapi.Mesh].
@@ -49,6 +50,15 @@ func (n *Node) Nodes() []httpapi.NodeStatus {
 // apiURL is where people reach a node's API.
 func apiURL(hostPort string) string {
 	return (&url.URL{Scheme: "http", Host: hostPort}).String()
+}
+
+// pagesCSP lets the pages call the API of every node of the mesh, and no other.
+func (n *Node) pagesCSP() string {
+	var apis []string
+	for _, rec := range n.state.View().Nodes() {
+		apis = append(apis, apiURL(rec.HTTP))
+	}
+	return web.CSP(apis...)
 }
 
 func describeLoad(s *httpapi.NodeStatus, m cluster.Member) {
