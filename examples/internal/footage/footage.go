@@ -122,6 +122,9 @@ func Probe(ctx context.Context, path string) (Facts, error) {
 			}
 		}
 		lasts, _ := strconv.ParseFloat(p.Duration, 64)
+		if lasts > 60 {
+			lasts = 0 // ffprobe tells a Vorbis packet that ends early as 2^32 samples
+		}
 		begin, end = min(begin, at), max(end, at+lasts)
 	}
 	if end < begin {
