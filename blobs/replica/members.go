@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"malla/blobs"
@@ -33,6 +35,7 @@ func (r *Replica) members() members {
 		takers++
 	}
 	m.copies = min(r.cfg.Copies, max(1, takers))
+	slices.SortFunc(m.nodes, func(a, b Peer) int { return cmp.Compare(a.ID, b.ID) })
 	return m
 }
 
@@ -116,6 +119,14 @@ func (m members) alive(node string) bool {
 		}
 	}
 	return false
+}
+
+// differ tells whether chunks may belong elsewhere now than they did before.
+func (m members) differ(before members) bool {
+	return !slices.EqualFunc(m.nodes, before.nodes, func(a, b Peer) bool {
+		a.Gone, b.Gone = time.Time{}, time.Time{}
+		return a == b
+	})
 }
 
 // graceEnds returns how long it is until the first vanished node no longer

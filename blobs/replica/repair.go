@@ -40,8 +40,9 @@ func newRepair(r *Replica) *repair {
 	}
 }
 
-// Nudge asks for a round of repair soon: a node came or went, or the state
-// names new blobs or no longer names old ones. It never blocks.
+// Nudge asks for a round of repair soon, where the state names new blobs or no
+// longer names old ones. That nodes come and go, Run sees itself. It never
+// blocks.
 func (r *Replica) Nudge() { signal(r.repair.nudged) }
 
 func signal(c chan struct{}) {
@@ -52,7 +53,8 @@ func signal(c chan struct{}) {
 }
 
 // Run repairs and collects until ctx ends: a round at the start, on each
-// Nudge, when the grace time of a vanished node is over, and every so often.
+// Nudge, when the members change, when the grace time of a vanished one is over,
+// and every so often.
 // Its error is that of ctx.
 func (r *Replica) Run(ctx context.Context) error {
 	p := r.repair
@@ -77,9 +79,10 @@ func (r *Replica) Run(ctx context.Context) error {
 func (p *repair) rest(ctx context.Context, wait time.Duration) error {
 	due := time.NewTimer(max(wait, p.r.cfg.Pause))
 	defer due.Stop()
-	pause := time.NewTimer(p.r.cfg.Pause)
+	pause := time.NewTicker(p.r.cfg.Pause)
 	defer pause.Stop()
 	var nudged chan struct{} // nil until the pause is over
+	before := p.r.members()
 	for {
 		select {
 		case <-ctx.Done():
@@ -89,6 +92,9 @@ func (p *repair) rest(ctx context.Context, wait time.Duration) error {
 		case <-nudged:
 			return nil
 		case <-pause.C:
+			if p.r.members().differ(before) {
+				return nil
+			}
 			nudged = p.nudged
 		case <-p.asked:
 			p.fetchOffered(ctx)

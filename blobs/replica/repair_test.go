@@ -63,10 +63,7 @@ func TestNodesComeAndGo(t *testing.T) {
 	gone := m.byID(m.holders(refs[0], 3)[0])
 	gone.die()
 	// Its copies stay on its disk, so what is compared is the others'.
-	eventually(t, "others made the copies of the dead node", func() error {
-		m.nudgeAll()
-		return m.lacking(refs)
-	})
+	eventually(t, "others made the copies of the dead node, unasked", func() error { return m.lacking(refs) })
 	gone.set(func(p *replica.Peer) { p.Alive = true })
 	m.wantHeld(3, refs)
 

@@ -65,7 +65,7 @@ type Ledger interface {
 // Peers are the nodes of the mesh and the link to them.
 type Peers interface {
 	// Nodes returns all members, this node and dead ones too, until they are
-	// removed for good.
+	// removed for good. The caller may change the slice.
 	Nodes() []Peer
 	// Do sends the request, whose URL is only a path, to that node and to no
 	// other.

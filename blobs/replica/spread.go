@@ -264,6 +264,12 @@ func (sp *spreading) release(behind chan struct{}) {
 // created there and nobody has put or kept since. What is not certain stays
 // for the collector. The caller must know that no record names the blob.
 func (r *Replica) Discard(ctx context.Context, upload string, refs []blobs.Ref) error {
+	// A second look, for a caller whose proposal was agreed on unheard.
+	for named := range r.cfg.Referenced {
+		if slices.Contains(refs, named) {
+			return fmt.Errorf("discard upload %s: a record names %s", upload, named.Short())
+		}
+	}
 	r.mu.Lock()
 	behind := slices.Collect(maps.Keys(r.spreads[upload]))
 	r.mu.Unlock()

@@ -69,6 +69,24 @@ func TestARefusedUploadLeavesNothingOnAnyNode(t *testing.T) {
 	}
 }
 
+func TestWhatARecordNamesIsNotDiscarded(t *testing.T) {
+	m := newMesh(t, 3, nil)
+	up := m.nodes[0].uploads()
+	data := blobstest.Bytes(1000, 1)
+	id := upload.NewID()
+	blob, err := up.Write(t.Context(), id, bytes.NewReader(data), 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.name(blob.Ref) // agreed on, though the one who proposed it heard an error
+	if err := up.Discard(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	for _, nd := range m.nodes {
+		nd.wantRead(blob.Ref, data)
+	}
+}
+
 func TestAHolderDiesDuringAnUpload(t *testing.T) {
 	m := newMesh(t, 4, nil)
 	data := testData(4, 1)
