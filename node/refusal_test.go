@@ -64,7 +64,7 @@ func TestBadUploadsAreRefusedAndLeaveNothing(t *testing.T) {
 		{"page.mp4", []byte("<html><script>alert(1)</script>"), 422, "not audio or video"},
 		{"playlist.mp4", []byte("#EXTM3U\n#EXTINF:1,\n/etc/passwd\n"), 422, "not audio or video"},
 		{"empty.mp4", nil, 400, "empty"},
-		{"cut.mp4", film[:200], 422, "damaged"},
+		{"cut.mp4", film[:200], 422, "neither sound nor moving picture"},
 	} {
 		_, err := c.Upload(t.Context(), row.name, bytes.NewReader(row.data), int64(len(row.data)), nil)
 		problem(t, row.name, err, row.status, row.word)
