@@ -85,7 +85,7 @@ func (c *Cluster) bounded(ctx context.Context) (context.Context, context.CancelF
 // else through the link. While there is no leader, or it does not answer, it
 // tries again until ctx ends.
 func (c *Cluster) atLeader(ctx context.Context, path string, body []byte, serve func(context.Context, []byte) (state.Result, error)) (state.Result, error) {
-	for {
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
 		leader, reign := c.lead.current()
 		result, err := c.tryLeader(ctx, leader, reign, path, body, serve)
 		var refusal *state.Error
@@ -95,9 +95,8 @@ func (c *Cluster) atLeader(ctx context.Context, path string, body []byte, serve 
 		if leader != "" {
 			c.log.Debug("the leader did not answer", "leader", leader, "path", path, "err", err)
 		}
-		pause := 20*time.Millisecond + mathrand.N(80*time.Millisecond)
 		select {
-		case <-time.After(pause):
+		case <-time.After(pause/2 + mathrand.N(pause)):
 		case <-reign.Done():
 		case <-c.ctx.Done():
 			return state.Result{}, state.Errorf(state.NoLeader, "this node is stopping")
