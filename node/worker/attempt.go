@@ -34,6 +34,9 @@ func (w *Worker) attempt(ctx context.Context, a attempt) {
 	id := rand.Text() // of the output on its way in
 	made, err := w.convert(ctx, a, job, id)
 	if ctx.Err() != nil {
+		if !made.Blob.Ref.IsZero() {
+			w.discard(ctx, id) // it was never reported, so nothing can name it
+		}
 		log.Info("task stopped", "took", time.Since(began))
 		return
 	}
@@ -44,15 +47,26 @@ func (w *Worker) attempt(ctx context.Context, a attempt) {
 		return
 	}
 	err = w.report(ctx, state.FinishTask{Task: a.task, Attempt: a.number, Output: made, Media: state.MediaID(rand.Text()), At: time.Now().UTC()})
-	if err != nil {
+	if refused(err) {
 		w.discard(ctx, id)
 		log.Info("task's result was not wanted", "took", time.Since(began), "err", err)
+		return
+	}
+	if err != nil {
+		// It may be agreed on all the same, so the bytes stay until they expire.
+		log.Warn("task's report came to no answer", "took", time.Since(began), "err", err)
 		return
 	}
 	if err := w.cfg.Intake.Forget(id); err != nil {
 		log.Warn("task's output is still held", "err", err)
 	}
 	log.Info("task finished", "took", time.Since(began), "output", made.Blob.Ref.Short(), "bytes", made.Blob.Size)
+}
+
+// refused tells whether the mesh answered a report, with no.
+func refused(err error) bool {
+	var refusal *state.Error
+	return errors.As(err, &refusal) && refusal.Kind != state.NoLeader && refusal.Kind != state.Busy
 }
 
 // discard drops an output that nobody wants, also when ctx has ended.
