@@ -79,7 +79,7 @@ type serveCmd struct {
 	SecretFile      string   `env:"MALLA_SECRET_FILE" placeholder:"FILE" help:"File with the mesh's secret, 64 hex digits, readable by its owner alone. Or set MALLA_SECRET. Without either a new mesh makes one in DIR/secret."`
 	Copies          int      `default:"3" env:"MALLA_COPIES" help:"Copies of every chunk, on different nodes."`
 	Slots           int      `env:"MALLA_SLOTS" placeholder:"CORES" help:"Tasks that this node runs at once; -1 for none."`
-	Name            string   `env:"MALLA_NAME" help:"Name of the node, unique in the mesh."`
+	Name            string   `env:"MALLA_NAME" help:"Name of the node, unique in the mesh; the host's when empty."`
 	Zone            string   `env:"MALLA_ZONE" help:"Where the node stands; copies go to different zones."`
 	PublicURL       string   `name:"public-url" env:"MALLA_PUBLIC_URL" placeholder:"URL" help:"Address under which people reach the mesh; shared links begin with it."`
 	Signup          string   `default:"open" enum:"open,closed" env:"MALLA_SIGNUP" help:"Who may make an account: open or closed."`
@@ -98,7 +98,7 @@ func (serveCmd) Help() string {
 Start more with the same secret (the file "secret" in the first one's data
 directory) and the gossip address of any node of the mesh:
 
-    malla serve --data ./data2 --http :8001 --gossip :7956 --peer :7957 \
+    malla serve --name two --data ./data2 --http :8001 --gossip :7956 --peer :7957 \
         --secret-file ./data/secret --join 127.0.0.1:7946
 
 A node that was in a mesh finds it again from its data directory.`

@@ -29,7 +29,7 @@ type Config struct {
 	Secret     string // 64 hex digits
 	SecretFile string // a file with them, readable by its owner alone
 
-	Name         string // unique in the mesh; made of the host's name and the node's id when empty
+	Name         string // unique in the mesh; the host's when empty
 	Zone         string // where the node stands: copies go to different zones
 	Copies       int    // of every chunk, on different nodes
 	Slots        int    // tasks run at once; negative: this node does not convert
@@ -162,17 +162,15 @@ func (c Config) secret() (transport.Secret, error) {
 	return s, nil
 }
 
-// nodeName is the name given, or one made of the host's name and the node's id,
-// so that two nodes on one machine do not clash.
+// nodeName is the name given, else the host's.
 func (c Config) nodeName(id state.NodeID) string {
 	if c.Name != "" {
 		return c.Name
 	}
 	host, _ := os.Hostname()
 	host, _, _ = strings.Cut(host, ".")
-	name := host + "-" + string(id)[:4]
-	if state.CheckNodeName(name) != nil {
+	if state.CheckNodeName(host) != nil {
 		return "node-" + string(id)[:4]
 	}
-	return name
+	return host
 }

@@ -178,6 +178,9 @@ func TestWhatOneNodeTakesTheOthersGive(t *testing.T) {
 // TestAnyNodeMayDie kills each node in turn: the one that leads, the one that
 // works on a job, and the one that took the upload.
 func TestAnyNodeMayDie(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes most of a minute; the whole suite does it")
+	}
 	for _, victim := range []string{"leader", "worker", "uploader"} {
 		t.Run(victim, func(t *testing.T) {
 			m := nodetest.New(t, 3, func(i int, cfg *node.Config) { cfg.Slots = 1 })
