@@ -15,6 +15,7 @@ import (
 )
 
 func TestOneNodeMakesItsMesh(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	n := m.up(1)[0]
 	if _, err := n.addUser("ana"); err != nil {
@@ -35,55 +36,68 @@ func TestOneNodeMakesItsMesh(t *testing.T) {
 	}
 }
 
+// TestThreeNodesByJoining is what an ordinary day looks like.
 func TestThreeNodesByJoining(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	nodes := m.up(3)
-	for i, n := range nodes {
-		if _, err := n.addUser(fmt.Sprint("user", i)); err != nil {
-			t.Errorf("through %s: %v", n.name, err)
+	t.Run("any node takes a write", func(t *testing.T) {
+		for i, n := range nodes {
+			if _, err := n.addUser(fmt.Sprint("user", i)); err != nil {
+				t.Errorf("through %s: %v", n.name, err)
+			}
 		}
-	}
-	for _, n := range nodes {
-		if got := len(n.c.Members()); got != 3 {
-			t.Errorf("%s sees %d members", n.name, got)
+		for _, n := range nodes {
+			if got := len(n.c.Members()); got != 3 {
+				t.Errorf("%s sees %d members", n.name, got)
+			}
 		}
-	}
-	if _, err := nodes[2].addUser("USER0"); !errors.Is(err, state.ErrConflict) || !strings.Contains(err.Error(), "USER0") {
-		t.Errorf("a refusal by the leader came as %v", err)
-	}
-}
-
-func TestARequestIsAppliedOnce(t *testing.T) {
-	m := newMesh(t)
-	nodes := m.up(3)
-	entry, err := state.Encode("request-1", user("ana"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var results []state.Result
-	for _, n := range nodes { // as if each answer but the last were lost
-		result, err := n.c.atLeader(t.Context(), pathPropose, entry, n.c.apply)
+		if _, err := nodes[2].addUser("USER0"); !errors.Is(err, state.ErrConflict) || !strings.Contains(err.Error(), "USER0") {
+			t.Errorf("a refusal by the leader came as %v", err)
+		}
+	})
+	t.Run("a request is applied once", func(t *testing.T) {
+		entry, err := state.Encode("request-1", user("ana"))
 		if err != nil {
-			t.Fatalf("through %s: %v", n.name, err)
+			t.Fatal(err)
 		}
-		results = append(results, result)
-	}
-	if results[0].ID != "id-ana" || results[1].ID != results[0].ID || results[2].ID != results[0].ID {
-		t.Errorf("the retries were answered %v", results)
-	}
-}
-
-func TestWhatIsTooLargeIsRefused(t *testing.T) {
-	m := newMesh(t)
-	n := m.up(1)[0]
-	big := user("ana")
-	big.Password = strings.Repeat("x", maxEntry)
-	if _, err := n.c.Propose(t.Context(), big); !errors.Is(err, state.ErrInvalid) {
-		t.Errorf("want Invalid, got %v", err)
-	}
+		var results []state.Result
+		for _, n := range nodes { // as if each answer but the last were lost
+			result, err := n.c.atLeader(t.Context(), pathPropose, entry, n.c.apply)
+			if err != nil {
+				t.Fatalf("through %s: %v", n.name, err)
+			}
+			results = append(results, result)
+		}
+		if results[0].ID != "id-ana" || results[1].ID != results[0].ID || results[2].ID != results[0].ID {
+			t.Errorf("the retries were answered %v", results)
+		}
+	})
+	t.Run("what is too large is refused", func(t *testing.T) {
+		n := nodes[1]
+		big := user("ana")
+		big.Password = strings.Repeat("x", maxEntry)
+		if _, err := n.c.Propose(t.Context(), big); !errors.Is(err, state.ErrInvalid) {
+			t.Errorf("want Invalid, got %v", err)
+		}
+	})
+	t.Run("strong reads are not stale", func(t *testing.T) {
+		for i := range 20 {
+			w, r := nodes[i%3], nodes[(i+1)%3]
+			result, err := w.c.Propose(t.Context(), user(fmt.Sprint("reader", i)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			index, err := r.c.ReadIndex(t.Context())
+			if err != nil || index < result.Index || !r.has(fmt.Sprint("reader", i)) {
+				t.Fatalf("read %d: index %d, written at %d: %v", i, index, result.Index, err)
+			}
+		}
+	})
 }
 
 func TestProposeEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	nodes := m.up(2)
 	nodes[0].kill()
@@ -110,7 +124,7 @@ func TestProposeEndsWithItsContext(t *testing.T) {
 func TestTheLeaderIsLost(t *testing.T) {
 	m := newMesh(t)
 	nodes := m.up(3)
-	for round := range 3 {
+	for round := range 2 {
 		lost := m.leader(nodes...)
 		lost.kill()
 		began := time.Now()
@@ -136,6 +150,7 @@ func TestTheLeaderIsLost(t *testing.T) {
 }
 
 func TestLeadershipIsHandedOver(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	nodes := m.up(3)
 	old := m.leader(nodes...)
@@ -163,6 +178,7 @@ func TestLeadershipIsHandedOver(t *testing.T) {
 }
 
 func TestAPartition(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	nodes := m.up(3)
 	alone := m.leader(nodes...)
@@ -202,24 +218,9 @@ func TestAPartition(t *testing.T) {
 	}
 }
 
-func TestStrongReads(t *testing.T) {
-	m := newMesh(t)
-	nodes := m.up(3)
-	for i := range 20 {
-		w, r := nodes[i%3], nodes[(i+1)%3]
-		result, err := w.c.Propose(t.Context(), user(fmt.Sprint("user", i)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		index, err := r.c.ReadIndex(t.Context())
-		if err != nil || index < result.Index || !r.has(fmt.Sprint("user", i)) {
-			t.Fatalf("read %d: index %d, written at %d: %v", i, index, result.Index, err)
-		}
-	}
-}
-
 // TestDutiesOfTheLeader moves leadership around and watches who works.
 func TestDutiesOfTheLeader(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	nodes := m.up(3)
 	type event struct {
@@ -282,6 +283,7 @@ func TestDutiesOfTheLeader(t *testing.T) {
 }
 
 func TestLoadsAreKnownToAll(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	nodes := m.up(3)
 	late := m.add("late-one")

@@ -18,8 +18,10 @@ import (
 // TestNodesStartedTogetherMakeOneMesh starts nodes with one and the same
 // command line, as compose and Kubernetes do.
 func TestNodesStartedTogetherMakeOneMesh(t *testing.T) {
-	for round := range 4 {
+	t.Parallel()
+	for round := range 3 {
 		t.Run(fmt.Sprint(round), func(t *testing.T) {
+			t.Parallel()
 			m := newMesh(t)
 			seed := m.add("n0") // its address must be known to be given to all
 			expect := func(c *Config) { c.BootstrapExpect = 3 }
@@ -54,6 +56,7 @@ func TestNodesStartedTogetherMakeOneMesh(t *testing.T) {
 }
 
 func TestTooFewNodesMakeNoMesh(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	a, b := m.add("a"), m.add("b")
 	a.change = func(c *Config) { c.BootstrapExpect = 3 }
@@ -75,6 +78,7 @@ func TestTooFewNodesMakeNoMesh(t *testing.T) {
 // TestAPromiseIsGivenOnce: a node that promised itself to one maker of a mesh
 // is not to be had for another.
 func TestAPromiseIsGivenOnce(t *testing.T) {
+	t.Parallel()
 	var f founding
 	if first, again := f.give("a"), f.give("a"); !first || !again {
 		t.Error("refused the same node")
@@ -94,6 +98,7 @@ func TestAPromiseIsGivenOnce(t *testing.T) {
 }
 
 func TestAWholeMeshComesBackElsewhere(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	nodes := m.up(3)
 	if _, err := nodes[1].addUser("ana"); err != nil {
@@ -122,6 +127,7 @@ func TestAWholeMeshComesBackElsewhere(t *testing.T) {
 
 // TestKnownPeersAreEnough: a node that comes back needs no seed.
 func TestKnownPeersAreEnough(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	nodes := m.up(3)
 	back := nodes[2]
@@ -137,6 +143,7 @@ func TestKnownPeersAreEnough(t *testing.T) {
 }
 
 func TestNoSecondMeshByAccident(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	nodes := m.up(2)
 	for _, n := range nodes {
@@ -168,6 +175,7 @@ func TestNoSecondMeshByAccident(t *testing.T) {
 }
 
 func TestAnotherSecretIsKeptOut(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	nodes := m.up(1)
 	stranger := m.add("stranger")
@@ -183,6 +191,7 @@ func TestAnotherSecretIsKeptOut(t *testing.T) {
 }
 
 func TestANameThatIsTaken(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	nodes := m.up(2)
 	twin := m.add(nodes[1].name)
@@ -202,6 +211,7 @@ func TestANameThatIsTaken(t *testing.T) {
 }
 
 func TestTwoNodesInOneDirectory(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	first := m.up(1)[0]
 	second := m.add("n1")
@@ -213,6 +223,7 @@ func TestTwoNodesInOneDirectory(t *testing.T) {
 }
 
 func TestBeyondFiveNodesHaveNoVote(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	nodes := m.up(6)
 	roles := map[Role]int{}
@@ -235,6 +246,7 @@ func TestBeyondFiveNodesHaveNoVote(t *testing.T) {
 
 // TestJoiningAfterASnapshot: the log that a new node would need is gone.
 func TestJoiningAfterASnapshot(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	few := func(c *Config) { c.Limits.Trailing = 1 }
 	first := m.add("n0")
@@ -272,6 +284,7 @@ func TestJoiningAfterASnapshot(t *testing.T) {
 }
 
 func TestRemovingANode(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	nodes := m.up(3)
 	leader := m.leader(nodes...)

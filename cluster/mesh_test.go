@@ -26,7 +26,7 @@ var fast = Timing{
 // A node is a node of a test's mesh: its directory stays, the rest comes and
 // goes with start and stop.
 type node struct {
-	t      *testing.T
+	t      testing.TB
 	name   string
 	dir    string
 	secret transport.Secret
@@ -40,13 +40,13 @@ type node struct {
 
 // A mesh is the nodes of one test. Nodes can be cut apart.
 type mesh struct {
-	t      *testing.T
+	t      testing.TB
 	secret transport.Secret
 	nodes  []*node
 	net    *network
 }
 
-func newMesh(t *testing.T) *mesh {
+func newMesh(t testing.TB) *mesh {
 	return &mesh{t: t, secret: transport.Generate(), net: newNetwork()}
 }
 
@@ -225,12 +225,12 @@ func (n *node) has(name string) bool {
 	return ok
 }
 
-func eventually(t *testing.T, what string, check func() error) {
+func eventually(t testing.TB, what string, check func() error) {
 	t.Helper()
 	eventuallyIn(t, time.Minute, what, check)
 }
 
-func eventuallyIn(t *testing.T, patience time.Duration, what string, check func() error) {
+func eventuallyIn(t testing.TB, patience time.Duration, what string, check func() error) {
 	t.Helper()
 	timeout := time.After(patience)
 	tick := time.NewTicker(10 * time.Millisecond)

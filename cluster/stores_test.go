@@ -167,6 +167,7 @@ func TestADamagedEntryStopsTheNode(t *testing.T) {
 }
 
 func TestDamageIsReportedToTheOwner(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	n := m.up(1)[0]
 	if _, err := n.c.apply(t.Context(), []byte("not an entry")); err == nil {
