@@ -199,7 +199,7 @@ func TestCanceledJob(t *testing.T) {
 	if _, said, code := s.run("correct horse\n", "login", "ana", "--signup", "--password-stdin", "--server", node.URL()); code != 0 {
 		t.Fatalf("login: %d, %s", code, said)
 	}
-	s.ok("put", nodetest.File(t, "long.wav", tone(600, 300)))
+	s.ok("put", nodetest.File(t, "long.wav", tone(300, 300)))
 	var asked httpapi.Converting
 	if err := json.Unmarshal([]byte(s.ok("convert", "long.wav", "aac", "--json")), &asked); err != nil {
 		t.Fatal(err)
@@ -225,7 +225,7 @@ func TestPutGoesOnAfterAnInterrupt(t *testing.T) {
 		if r.Method == http.MethodPatch {
 			body = readerFunc(func(b []byte) (int, error) {
 				n, err := r.Body.Read(b)
-				if stop := interrupt.Load(); received.Add(int64(n)) > 10<<20 && stop != nil {
+				if stop := interrupt.Load(); received.Add(int64(n)) > 5<<20 && stop != nil {
 					(*stop)()
 				}
 				return n, err
@@ -258,7 +258,7 @@ func TestPutGoesOnAfterAnInterrupt(t *testing.T) {
 	if _, said, code := s.run("correct horse\n", "login", "ana", "--signup", "--password-stdin", "--server", proxy.URL); code != 0 {
 		t.Fatalf("login: %d, %s", code, said)
 	}
-	film := tone(1500, 440) // 24 MB
+	film := tone(700, 440) // 11 MB
 	path := nodetest.File(t, "long.wav", film)
 	ctx, cancel := context.WithCancel(t.Context())
 	s.env.ctx = ctx
