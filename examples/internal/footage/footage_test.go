@@ -7,6 +7,9 @@ import (
 )
 
 func TestEveryFormatIsRecognised(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs eleven encoders; the whole suite does it")
+	}
 	const seconds = 2
 	dir := t.TempDir()
 	film, song := filepath.Join(dir, "film.mp4"), filepath.Join(dir, "song.flac")
