@@ -23,10 +23,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/julienschmidt/httprouter"
 
+	"malla/cluster/state"
 	"malla/httpapi/auth"
 )
 
@@ -47,6 +49,7 @@ type API struct {
 	tus       http.Handler // the protocol of resumable uploads
 	imported  *importedUploads
 	router    *httprouter.Router
+	caughtUp  atomic.Bool   // this node's state has been as new as the mesh's once
 	tick      time.Duration // between looks at what is not in the state; tests shorten it
 }
 
@@ -177,11 +180,32 @@ func (a *API) serve(rt route) httprouter.Handle {
 			ans = &answer{ResponseWriter: w}
 		}
 		ans.route = rt.path
+		err := a.begun(rt)
 		c := &call{api: a, w: ans, r: r, params: params, view: a.cfg.State.View()}
-		if err := c.run(rt); err != nil {
+		if err == nil {
+			err = c.run(rt)
+		}
+		if err != nil {
 			c.fail(err)
 		}
 	}
+}
+
+// aboutItself are the routes that tell of the node alone, not of the state.
+var aboutItself = map[string]bool{"/health": true, "/ready": true, "/metrics": true, "/version": true}
+
+// begun refuses to answer from a state that has not been read yet: a node that
+// has just started would tell users that they do not exist. Later on, a node
+// that lost the mesh goes on answering reads.
+func (a *API) begun(rt route) error {
+	if aboutItself[rt.path] || a.caughtUp.Load() {
+		return nil
+	}
+	if err := a.cfg.Mesh.Ready(); err != nil {
+		return state.Errorf(state.NoLeader, "this node has just started and is not ready: %s", err)
+	}
+	a.caughtUp.Store(true)
+	return nil
 }
 
 // page serves what is no route: the pages, or nothing.
