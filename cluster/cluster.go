@@ -226,18 +226,20 @@ func (c *Cluster) stopLoops() {
 	within(2*time.Second, func() error { c.loops.Wait(); return nil })
 }
 
-// rememberPeers keeps the file of known nodes up to date.
+// rememberPeers keeps the file of known nodes up to date. A change is written
+// at once, since a node may die right after it; only what follows in the same
+// burst waits.
 func (c *Cluster) rememberPeers(ctx context.Context) {
 	for {
 		changed := c.gossip.table.changed.wait()
 		c.gossip.remember(c.cfg.State.View().Nodes())
 		select {
-		case <-changed:
+		case <-time.After(c.cfg.Timing.Meet / 3):
 		case <-ctx.Done():
 			return
 		}
-		select { // changes come in bursts
-		case <-time.After(c.cfg.Timing.Meet / 3):
+		select {
+		case <-changed:
 		case <-ctx.Done():
 			return
 		}

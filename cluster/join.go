@@ -77,6 +77,7 @@ func (c *Cluster) enter(ctx context.Context) {
 			return
 		}
 	}
+	c.gossip.remember(c.cfg.State.View().Nodes()) // it must find its mesh again from now on
 	c.gossip.say(func(m *meta) { m.joined = true })
 	c.log.Info("this node is in the mesh")
 	c.keepRegistered(ctx)

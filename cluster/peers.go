@@ -27,6 +27,8 @@ type knownPeer struct {
 // forgets them within half a minute, and a whole mesh that comes back has
 // nobody to ask.
 type knownPeers struct {
+	writing sync.Mutex // one save at a time, so that the newest wins
+
 	path string
 
 	mu    sync.Mutex // guards the fields below
@@ -86,6 +88,8 @@ func (k *knownPeers) all() []knownPeer {
 
 // save writes the file, where it differs.
 func (k *knownPeers) save() error {
+	k.writing.Lock()
+	defer k.writing.Unlock()
 	k.mu.Lock()
 	all := slices.SortedFunc(maps.Values(k.peers), func(a, b knownPeer) int {
 		if a.ID < b.ID {
