@@ -12,12 +12,16 @@ import (
 	"malla/node/nodetest"
 )
 
-// browser starts a real Chromium that knows nobody, with a page of desktop size.
-func browser(t *testing.T) context.Context {
+func needsChromium(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("needs Chromium; the whole suite does it")
 	}
+}
+
+// browser starts a real Chromium that knows nobody, with a page of desktop size.
+func browser(t *testing.T) context.Context {
+	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()), chromedp.WindowSize(1280, 900),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
@@ -85,6 +89,7 @@ func in(name, action string) chromedp.CSS {
 
 // TestAPersonInABrowser is the life of a film as a person sees it, in Chromium.
 func TestAPersonInABrowser(t *testing.T) {
+	needsChromium(t)
 	m := nodetest.New(t, 1)
 	film := nodetest.File(t, "film.mp4", generated(t, "film.mp4"))
 	page := browser(t)
@@ -123,6 +128,7 @@ func TestAPersonInABrowser(t *testing.T) {
 
 // TestTheDashboard shows the nodes to whoever opens it, signed in or not.
 func TestTheDashboard(t *testing.T) {
+	needsChromium(t)
 	m := nodetest.New(t, 2)
 	page := browser(t)
 	do(t, page, "open the dashboard", chromedp.Navigate(m.Node(0).PageURL()+"/admin.html"))

@@ -162,11 +162,12 @@ func TestWhatOneNodeTakesTheOthersGive(t *testing.T) {
 			nodetest.Eventually(t, name+" is on the other node", 5*time.Second, func() error { return download(other, name, want) })
 		}
 	}
-	asked, err := as(c, m.Node(1)).Convert(t.Context(), httpapi.ConvertRequest{InputFile: "song.mp3", OutputFormat: "flac"})
+	second := as(c, m.Node(1))
+	asked, err := second.Convert(t.Context(), httpapi.ConvertRequest{InputFile: "song.mp3", OutputFormat: "flac"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if job := waitJob(t, as(c, m.Node(2)), asked.JobID); job.Status != httpapi.Completed {
+	if job := waitJob(t, as(second, m.Node(2)), asked.JobID); job.Status != httpapi.Completed {
 		t.Fatalf("job: %+v", job)
 	}
 	nodes, err := c.Nodes(t.Context())
