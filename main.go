@@ -78,7 +78,7 @@ type serveCmd struct {
 	BootstrapExpect int      `env:"MALLA_BOOTSTRAP_EXPECT" placeholder:"N" help:"N nodes started with the same command line form one mesh."`
 	SecretFile      string   `env:"MALLA_SECRET_FILE" placeholder:"FILE" help:"File with the mesh's secret, 64 hex digits, readable by its owner alone. Or set MALLA_SECRET. Without either a new mesh makes one in DIR/secret."`
 	Copies          int      `default:"3" env:"MALLA_COPIES" help:"Copies of every chunk, on different nodes."`
-	Slots           int      `env:"MALLA_SLOTS" placeholder:"CORES" help:"Tasks that this node runs at once; -1 for none."`
+	Slots           int      `default:"-1" env:"MALLA_SLOTS" placeholder:"CORES" help:"Tasks that this node runs at once: one for each core unless given, 0 for none."`
 	Name            string   `env:"MALLA_NAME" help:"Name of the node, unique in the mesh; the host's when empty."`
 	Zone            string   `env:"MALLA_ZONE" help:"Where the node stands; copies go to different zones."`
 	PublicURL       string   `name:"public-url" env:"MALLA_PUBLIC_URL" placeholder:"URL" help:"Address under which people reach the mesh; shared links begin with it."`
@@ -143,7 +143,10 @@ func (c serveCmd) config() (node.Config, error) {
 	cfg.BootstrapExpect, cfg.SecretFile, cfg.Copies = c.BootstrapExpect, c.SecretFile, c.Copies
 	cfg.Name, cfg.Zone, cfg.PublicURL, cfg.Signup = c.Name, c.Zone, c.PublicURL, node.Signup(c.Signup)
 	cfg.Reserve, cfg.MetricsToken, cfg.Version = reserve, c.MetricsToken, buildVersion()
-	if c.Slots != 0 {
+	switch {
+	case c.Slots == 0:
+		cfg.Slots = -1
+	case c.Slots > 0:
 		cfg.Slots = c.Slots
 	}
 	for _, seed := range c.Join {

@@ -22,7 +22,7 @@ import (
 const (
 	maxJSON     = 64 << 10         // bytes of a body that is not a file
 	bodyTime    = 15 * time.Second // for such a body to come
-	proposeTime = 15 * time.Second // for the mesh to agree
+	proposeTime = 5 * time.Second  // for the mesh to agree
 )
 
 // A call is one request to a route, being answered.

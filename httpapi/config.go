@@ -31,6 +31,7 @@ type Config struct {
 	Progress Progress     // nil: jobs under way show no progress
 	Formats  []Format     // what GET /formats answers
 	Health   func() error // why this node cannot serve at all; nil: it always can
+	Imports  func() error // why this node cannot take uploads, asked before their first byte; nil: it always can
 
 	TokenKey     []byte // of the mesh, secret, at least 32 bytes
 	MeshID       string // public, hexadecimal

@@ -153,6 +153,9 @@ func uploadName(meta map[string]string) string {
 // beginUpload refuses what could never become a file, before a byte is sent.
 func beginUpload(hook handler.HookEvent) (handler.HTTPResponse, handler.FileInfoChanges, error) {
 	c := callOf(hook.Context)
+	if err := c.api.imports(); err != nil {
+		return refuseTus(c, err)
+	}
 	switch {
 	case state.CheckMediaName(uploadName(hook.Upload.MetaData)) != nil:
 		return refuseTus(c, state.InvalidField("Upload-Metadata", "must name the file: filename, in base64"))

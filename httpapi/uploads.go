@@ -32,6 +32,9 @@ const (
 // upload takes one file as a form: part `file`, with a name. It streams: nothing
 // is kept in memory or named before the last byte is safe.
 func (c *call) upload() error {
+	if err := c.api.imports(); err != nil {
+		return err
+	}
 	replace := false
 	if text := c.query("replace"); text != "" {
 		var err error
@@ -106,6 +109,14 @@ func (c *call) skip(part *multipart.Part) error {
 		return state.InvalidField(shorten(part.FormName()), "is too long: the file belongs into a part named %q", filePart)
 	}
 	return nil
+}
+
+// imports returns why this node cannot take uploads.
+func (a *API) imports() error {
+	if a.cfg.Imports == nil {
+		return nil
+	}
+	return a.cfg.Imports()
 }
 
 // take stores the bytes of src and names them in the caller's library. What is

@@ -31,7 +31,7 @@ var mayImport = map[string][]string{
 	"blobs":             {},
 	"blobs/disk":        {"blobs"},
 	"blobs/upload":      {"blobs"},
-	"blobs/replica":     {"blobs", "blobs/disk"},
+	"blobs/replica":     {"blobs"},
 	"blobs/blobstest":   {"blobs"},
 	"web":               {},
 	"examples":          {"httpapi", "examples"},

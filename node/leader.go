@@ -109,8 +109,8 @@ func (l *leader) assign(ctx context.Context) {
 func workers(members []cluster.Member) []schedule.Node {
 	var nodes []schedule.Node
 	for _, m := range members {
-		if m.State != cluster.Alive || m.Load.Slots == 0 {
-			continue
+		if m.State != cluster.Alive || m.Load.Slots == 0 || m.Load.Full {
+			continue // gone, without FFmpeg, or without room for files under way
 		}
 		n := schedule.Node{ID: m.ID, Slots: m.Load.Slots, CPU: m.Load.CPU}
 		if m.Load.MemoryTotal > 0 {

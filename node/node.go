@@ -188,16 +188,20 @@ func (n *Node) openWork() error {
 		return err
 	default:
 		lib.FFmpeg = runner
-		n.formats = formats(runner.Formats())
 	}
+	n.formats = formats(ffmpeg.Formats()) // of the mesh: any node that can may convert
 	if n.library, err = library.New(lib); err != nil {
 		return err
 	}
-	n.worker = worker.New(worker.Config{
-		Node: n.id, State: n.state, Proposer: n.cluster, Blobs: n.replica, Intake: n.uploads, FFmpeg: runner,
+	work := worker.Config{
+		Node: n.id, State: n.state, Proposer: n.cluster, Blobs: n.replica, Intake: n.uploads,
 		Describe: library.Describe, Scratch: filepath.Join(scratch, "tasks"), Threads: max(1, runtime.NumCPU()),
 		Metrics: newWorkerMetrics(n.metrics, n.Busy, n.load), Logger: n.log,
-	})
+	}
+	if runner != nil {
+		work.FFmpeg = runner
+	}
+	n.worker = worker.New(work)
 	n.peers.worker = n.worker
 	n.link.Handle("GET "+progressPath, http.HandlerFunc(n.peers.serveProgress))
 	n.leader = &leader{state: n.state, cluster: n.cluster, copies: n.cfg.Copies, grace: n.cfg.Timing.DeadGrace, log: n.log}
@@ -208,7 +212,7 @@ func (n *Node) openWork() error {
 func (n *Node) openAPI() error {
 	api, err := httpapi.New(httpapi.Config{
 		State: n.state, Proposer: n.cluster, Library: n.library, Blobs: n.replica, Uploads: n.uploads, Mesh: n, Progress: n.peers,
-		Formats: n.formats, TokenKey: n.secret.Derive("token", 32), MeshID: n.secret.MeshID(), SetupToken: n.setupToken(),
+		Formats: n.formats, Health: n.health, Imports: n.library.Imports, TokenKey: n.secret.Derive("token", 32), MeshID: n.secret.MeshID(), SetupToken: n.setupToken(),
 		SignupOpen: n.cfg.Signup == SignupOpen, PublicURL: n.cfg.PublicURL, MetricsToken: n.cfg.MetricsToken, Version: n.cfg.Version,
 		Pages: web.Handler(), PagesCSP: n.pagesCSP, Registerer: n.metrics, Gatherer: n.metrics, Logger: n.log,
 	})
@@ -237,7 +241,7 @@ func (n *Node) Start() error {
 	n.life.run("leader", func(ctx context.Context) error { n.cluster.Leading(ctx, n.leader.lead); return ctx.Err() })
 	n.life.run("replica", n.replica.Run)
 	n.life.run("uploads", n.uploads.Run)
-	n.life.run("worker", n.worker.Run)
+	n.life.run("worker", n.runWorker)
 	n.life.serve("server", func() error {
 		if err := n.server.Serve(n.public); !errors.Is(err, http.ErrServerClosed) {
 			return err
@@ -256,6 +260,22 @@ func (n *Node) watchCluster(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// runWorker lets the worker act once this node's state has been as new as the
+// mesh's: the log that is read at the start gives it tasks that others have
+// had since.
+func (n *Node) runWorker(ctx context.Context) error {
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for n.Ready() != nil {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return n.worker.Run(ctx)
 }
 
 // stopServer lets short requests come to their end, then ends the long ones,
@@ -343,6 +363,19 @@ func (n *Node) GossipAddr() string { return n.cluster.GossipAddr() }
 
 // Ready returns nil when the node can serve, and else why not.
 func (n *Node) Ready() error { return n.cluster.Ready() }
+
+// health returns why this node cannot serve at all: it stops, or its disk does
+// not take writes.
+func (n *Node) health() error {
+	if err := n.life.ctx.Err(); err != nil {
+		return errors.New("the node is stopping")
+	}
+	f, err := os.CreateTemp(filepath.Join(n.cfg.Data, "scratch"), "health-")
+	if err != nil {
+		return fmt.Errorf("the disk takes no writes: %w", err)
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
 
 // Leads tells whether this node is the leader.
 func (n *Node) Leads() bool { return n.cluster.IsLeader() }

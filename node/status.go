@@ -30,16 +30,17 @@ func (n *Node) Self() httpapi.NodeStatus {
 // gossip says of each.
 func (n *Node) Nodes() []httpapi.NodeStatus {
 	members := byID(n.cluster.Members())
+	roles := n.cluster.Roles()
 	var all []httpapi.NodeStatus
 	for _, rec := range n.state.View().Nodes() {
 		m, known := members[rec.ID]
 		s := httpapi.NodeStatus{
-			ID: string(rec.ID), Name: rec.Name, Role: string(cluster.Nonvoter), State: string(cluster.Dead),
+			ID: string(rec.ID), Name: rec.Name, Role: string(roles[rec.ID]), State: string(cluster.Dead),
 			URL: apiURL(rec.HTTP), Self: rec.ID == n.id, Zone: rec.Zone, Version: rec.Version,
 			Converted: rec.Converted, Failed: rec.Failed,
 		}
 		if known {
-			s.State, s.Role = string(m.State), string(m.Role)
+			s.State = string(m.State)
 			describeLoad(&s, m)
 		}
 		all = append(all, s)

@@ -66,6 +66,16 @@ func New(cfg Config) (*Library, error) {
 	return &Library{cfg: cfg}, nil
 }
 
+// Imports returns why this node cannot take uploads, or nil.
+func (l *Library) Imports() error {
+	if l.cfg.FFmpeg == nil {
+		return errNoFFmpeg
+	}
+	return nil
+}
+
+var errNoFFmpeg = state.Errorf(state.NoLeader, "this node has no FFmpeg and cannot check uploads: use another node, or install FFmpeg here")
+
 // Import names stored bytes in the owner's library, after a probe. Bytes that
 // are not media are refused as state.NotMedia, and nothing is agreed. It returns
 // the item, and the index of a state that has it; where the owner has the same
@@ -139,7 +149,7 @@ var indexed = map[ffmpeg.Container]bool{ffmpeg.MOV: true, ffmpeg.Matroska: true,
 // not enough the whole is.
 func (l *Library) probe(ctx context.Context, blob blobs.Blob) (ffmpeg.Info, error) {
 	if l.cfg.FFmpeg == nil {
-		return ffmpeg.Info{}, state.Errorf(state.Busy, "this node has no FFmpeg and cannot check uploads: use another node, or install FFmpeg here")
+		return ffmpeg.Info{}, errNoFFmpeg
 	}
 	src, err := l.cfg.Blobs.Open(ctx, blob.Ref)
 	if err != nil {

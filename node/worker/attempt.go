@@ -47,12 +47,18 @@ func (w *Worker) attempt(ctx context.Context, a attempt) {
 		return
 	}
 	err = w.report(ctx, state.FinishTask{Task: a.task, Attempt: a.number, Output: made, Media: state.MediaID(rand.Text()), At: time.Now().UTC()})
-	if refused(err) {
+	switch {
+	case err == nil:
+	case errors.Is(err, state.ErrStale) || errors.Is(err, state.ErrNotFound):
 		w.discard(ctx, id)
 		log.Info("task's result was not wanted", "took", time.Since(began), "err", err)
 		return
-	}
-	if err != nil {
+	case refused(err):
+		w.discard(ctx, id)
+		w.fail(ctx, a, err) // else it would be taken for being under way for ever
+		log.Error("task's result was refused", "took", time.Since(began), "err", err)
+		return
+	default:
 		// It may be agreed on all the same, so the bytes stay until they expire.
 		log.Warn("task's report came to no answer", "took", time.Since(began), "err", err)
 		return
@@ -62,6 +68,8 @@ func (w *Worker) attempt(ctx context.Context, a attempt) {
 	}
 	log.Info("task finished", "took", time.Since(began), "output", made.Blob.Ref.Short(), "bytes", made.Blob.Size)
 }
+
+var errNoFFmpeg = errors.New("the node has no FFmpeg")
 
 // refused tells whether the mesh answered a report, with no.
 func refused(err error) bool {
@@ -78,6 +86,16 @@ func (w *Worker) discard(ctx context.Context, id string) {
 
 // convert makes the output of the job and stores it under id.
 func (w *Worker) convert(ctx context.Context, a attempt, job state.Job, id string) (state.Content, error) {
+	if w.cfg.FFmpeg == nil {
+		return state.Content{}, errNoFFmpeg
+	}
+	// Input and output lie on this disk for a while; what they become is not
+	// known, but seldom more than what they are made of.
+	release, err := w.cfg.Blobs.Reserve(2 * job.Input.Blob.Size)
+	if err != nil {
+		return state.Content{}, fmt.Errorf("room for input and output: %w", err)
+	}
+	defer release()
 	dir, err := os.MkdirTemp(w.cfg.Scratch, "task-")
 	if err != nil {
 		return state.Content{}, fmt.Errorf("scratch folder: %w", err)
@@ -133,8 +151,12 @@ func (w *Worker) fail(ctx context.Context, a attempt, err error) {
 	switch {
 	case errors.As(err, &told):
 		reason, final = told.Error(), told.Permanent()
+	case errors.Is(err, blobs.ErrFull):
+		reason = "there is no room left on the disk of the node"
+	case errors.Is(err, errNoFFmpeg):
+		reason = errNoFFmpeg.Error()
 	case errors.As(err, &refusal):
-		reason = refusal.Error()
+		reason, final = refusal.Error(), true
 	}
 	err = w.report(ctx, state.FailTask{Task: a.task, Attempt: a.number, Reason: reason, Final: final, At: time.Now().UTC()})
 	if err != nil {

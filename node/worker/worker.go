@@ -28,7 +28,7 @@ type Config struct {
 	Proposer Proposer
 	Blobs    Blobs
 	Intake   Intake
-	FFmpeg   Converter
+	FFmpeg   Converter                                   // nil where this node has none: its tasks go back
 	Describe func(blobs.Blob, ffmpeg.Info) state.Content // what a probe says of a blob, as the state keeps it
 	Scratch  string                                      // directory for files under way; emptied at start
 	Threads  int                                         // that one task may use
@@ -46,8 +46,11 @@ type Proposer interface {
 	Propose(ctx context.Context, cmd state.Command) (state.Result, error)
 }
 
-// Blobs gives a task its input.
+// Blobs gives a task its input, and room for its files.
 type Blobs interface {
+	// Reserve sets room for n bytes aside on this node's disk until release is
+	// called, or returns blobs.ErrFull.
+	Reserve(n int64) (release func(), err error)
 	// Fill makes a file of the blob at path.
 	Fill(ctx context.Context, ref blobs.Ref, path string) error
 }

@@ -119,6 +119,8 @@ func (m *mesh) Propose(_ context.Context, cmd state.Command) (state.Result, erro
 
 func (m *mesh) View() *state.View { return m.state.View() }
 
+func (m *mesh) Reserve(int64) (func(), error) { return func() {}, nil }
+
 func (m *mesh) Fill(_ context.Context, _ blobs.Ref, path string) error {
 	return os.WriteFile(path, []byte("song"), 0o600)
 }
@@ -228,6 +230,27 @@ func TestAResultThatCameTooLateIsDropped(t *testing.T) {
 	if len(m.stored) != 0 {
 		t.Errorf("still stored: %v", m.stored)
 	}
+}
+
+func TestANodeWithoutFFmpegGivesItsTasksBack(t *testing.T) {
+	m := newMesh(t)
+	w := New(Config{Node: "n1", State: m.state, Proposer: m, Blobs: m, Intake: m, Metrics: m, Scratch: filepath.Join(t.TempDir(), "tasks"), Logger: slog.New(slog.DiscardHandler)})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	m.assign("j1")
+	for {
+		v := m.state.View()
+		if k, _ := v.Task("j1"); k.State == state.Waiting {
+			if len(k.Tries) != 1 || k.Tries[0].Reason != "the node has no FFmpeg" {
+				t.Errorf("task: %+v", k)
+			}
+			break
+		}
+		<-v.Changed()
+	}
+	cancel()
+	<-done
 }
 
 func TestFailures(t *testing.T) {
