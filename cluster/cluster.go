@@ -260,6 +260,16 @@ func (c *Cluster) address(id string) (string, bool) {
 	return n.Peer, ok
 }
 
+// Roles tells what the nodes that were agreed on do for the agreement, dead
+// ones too.
+func (c *Cluster) Roles() map[state.NodeID]Role {
+	roles := c.raft.roles()
+	if leader, ok := c.Leader(); ok {
+		roles[leader] = Leader
+	}
+	return roles
+}
+
 // Members returns what the gossip knows of all nodes, this one included, by
 // name: hints, a second old or more.
 func (c *Cluster) Members() []Member {

@@ -71,6 +71,10 @@ func (c *Cluster) enter(ctx context.Context) {
 			return
 		}
 	}
+	if err := c.checkLone(ctx); err != nil {
+		c.fail(err)
+		return
+	}
 	if c.raft.mark != joined {
 		if err := writeMark(c.cfg.Dir, joined); err != nil {
 			c.fail(err)
@@ -81,6 +85,33 @@ func (c *Cluster) enter(ctx context.Context) {
 	c.gossip.say(func(m *meta) { m.joined = true })
 	c.log.Info("this node is in the mesh")
 	c.keepRegistered(ctx)
+}
+
+// lookAround is how long a node that is a mesh by itself looks whether the
+// nodes that it was told to join are another one.
+const lookAround = 3 * time.Second
+
+// checkLone finds the mistake of starting a node with --join that has made a
+// mesh of its own before: two meshes would stand side by side under one secret.
+func (c *Cluster) checkLone(ctx context.Context) error {
+	if !c.raft.before || len(c.cfg.Join) == 0 || len(c.raft.roles()) != 1 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookAround)
+	defer cancel()
+	for {
+		changed := c.Changed()
+		for _, p := range c.gossip.table.living() {
+			if p.meta.id != c.cfg.ID && p.meta.joined && c.raft.roles()[p.meta.id] == "" {
+				return fmt.Errorf("this data directory is a mesh of its own, and %s is in another: start with an empty data directory to join that one, or without --join to stay alone", p.meta.name)
+			}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // tryEnter takes one step: it joins a mesh that is there, or makes one where
@@ -235,17 +266,11 @@ func (c *Cluster) admit(ctx context.Context, body []byte) (state.Result, error) 
 	}
 	roles := c.raft.roles()
 	if roles[n.ID] != "" {
-		return result, nil
+		return result, c.promote(ctx)
 	}
-	voters := 0
-	for _, role := range roles {
-		if role == Voter {
-			voters++
-		}
-	}
-	add := c.raft.raft().AddVoter
-	if voters >= maxVoters {
-		add = c.raft.raft().AddNonvoter
+	add := c.raft.raft().AddNonvoter
+	if countVoters(roles) < wantedVoters(len(roles)+1) {
+		add = c.raft.raft().AddVoter
 	}
 	err = await(ctx, func() raft.Future {
 		return add(raft.ServerID(n.ID), raft.ServerAddress(n.ID), 0, tryTimeout)
@@ -253,8 +278,54 @@ func (c *Cluster) admit(ctx context.Context, body []byte) (state.Result, error) 
 	if err != nil {
 		return state.Result{}, fmt.Errorf("add node %s: %w", n.ID, err)
 	}
-	c.log.Info("let a node into the mesh", "joined", n.Name, "id", n.ID, "voters", voters+1)
-	return result, nil
+	c.log.Info("let a node into the mesh", "joined", n.Name, "id", n.ID, "nodes", len(roles)+1)
+	return result, c.promote(ctx)
+}
+
+// promote gives votes to nodes that have none while there are too few voters:
+// the fourth node gets its own when the fifth comes.
+func (c *Cluster) promote(ctx context.Context) error {
+	roles := c.raft.roles()
+	missing := wantedVoters(len(roles)) - countVoters(roles)
+	for _, p := range c.gossip.table.living() {
+		if missing <= 0 {
+			return nil
+		}
+		if roles[p.meta.id] != Nonvoter {
+			continue
+		}
+		id := p.meta.id
+		err := await(ctx, func() raft.Future {
+			return c.raft.raft().AddVoter(raft.ServerID(id), raft.ServerAddress(id), 0, tryTimeout)
+		})
+		if err != nil {
+			return fmt.Errorf("give node %s a vote: %w", id, err)
+		}
+		missing--
+	}
+	return nil
+}
+
+func countVoters(roles map[state.NodeID]Role) int {
+	n := 0
+	for _, role := range roles {
+		if role == Voter {
+			n++
+		}
+	}
+	return n
+}
+
+// wantedVoters is how many of so many nodes vote: an odd number from three on,
+// since a fourth voter bears no more losses than three.
+func wantedVoters(nodes int) int {
+	switch {
+	case nodes >= maxVoters:
+		return maxVoters
+	case nodes >= 3:
+		return 3
+	}
+	return nodes
 }
 
 // Remove takes a node out of the mesh for good: out of the log's

@@ -222,22 +222,56 @@ func TestTwoNodesInOneDirectory(t *testing.T) {
 	}
 }
 
-func TestBeyondFiveNodesHaveNoVote(t *testing.T) {
+// TestAMeshOfItsOwnDoesNotSlipIn: who forgot --join once must not end up with
+// two meshes under one secret.
+func TestAMeshOfItsOwnDoesNotSlipIn(t *testing.T) {
 	t.Parallel()
 	m := newMesh(t)
-	nodes := m.up(6)
-	roles := map[Role]int{}
-	eventually(t, "all have a role", func() error {
-		clear(roles)
-		for _, member := range nodes[5].c.Members() {
-			roles[member.Role]++
+	nodes := m.up(2)
+	stray := m.add("stray")
+	m.start(stray)
+	stray.ready()
+	stray.stop()
+	stray.join(nodes[0])
+	m.start(stray)
+	select {
+	case err := <-stray.c.Fatal():
+		if !strings.Contains(err.Error(), "mesh of its own") || !strings.Contains(err.Error(), "empty data directory") {
+			t.Errorf("refused with %v", err)
 		}
-		if roles[Leader] != 1 || roles[Voter] != 4 || roles[Nonvoter] != 1 {
-			return fmt.Errorf("%v", roles)
+	case <-time.After(20 * time.Second):
+		t.Fatal("it was not refused")
+	}
+}
+
+func TestWhoVotes(t *testing.T) {
+	t.Parallel()
+	m := newMesh(t)
+	for nodes, want := range []string{"", "1+0", "2+0", "3+0", "3+1", "5+0", "5+1"} {
+		if nodes == 0 {
+			continue
 		}
-		return nil
-	})
-	for _, n := range nodes {
+		n := m.add(fmt.Sprint("n", nodes))
+		if nodes > 1 {
+			n.join(m.nodes[0])
+		}
+		m.start(n)
+		n.ready()
+		eventually(t, fmt.Sprintf("%d nodes vote as %s", nodes, want), func() error {
+			roles := m.nodes[0].c.Roles()
+			voters := 0
+			for _, role := range roles {
+				if role != Nonvoter {
+					voters++
+				}
+			}
+			if got := fmt.Sprintf("%d+%d", voters, len(roles)-voters); got != want {
+				return fmt.Errorf("as %s", got)
+			}
+			return nil
+		})
+	}
+	for _, n := range m.nodes {
 		if _, err := n.addUser("by-" + n.name); err != nil {
 			t.Errorf("through %s: %v", n.name, err)
 		}
