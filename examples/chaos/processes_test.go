@@ -14,6 +14,7 @@ import (
 	"malla/examples/internal/footage"
 	"malla/examples/internal/mesh"
 	"malla/httpapi"
+	"malla/node/nodetest"
 )
 
 // TestProcessesDieInTurn runs three real processes and kills each kind of node
@@ -95,7 +96,7 @@ func (tr *trial) kill(victim string) {
 		t.Fatal(err)
 	}
 	worker := -1
-	tr.eventually("a node works on the job", 60*time.Second, func() error {
+	nodetest.Eventually(t, "a node works on the job", 60*time.Second, func() error {
 		job, err := c.Job(tr.ctx, asked.JobID)
 		if err != nil || job.Progress <= 0 || job.Ended() {
 			return fmt.Errorf("job: %+v, %v", job, err)
@@ -118,7 +119,7 @@ func (tr *trial) kill(victim string) {
 			continue
 		}
 		other := c.At(m.URL(i))
-		tr.eventually("the survivors take writes", 5*time.Second-time.Since(died), func() error {
+		nodetest.Eventually(t, "the survivors take writes", 5*time.Second-time.Since(died), func() error {
 			_, err := other.Share(tr.ctx, name, 5)
 			return err
 		})
@@ -150,7 +151,7 @@ func (tr *trial) reads(c *httpapi.Client, name string, want []byte) {
 func (tr *trial) leader() int {
 	tr.t.Helper()
 	leader := -1
-	tr.eventually("a node leads", 10*time.Second, func() error {
+	nodetest.Eventually(tr.t, "a node leads", 10*time.Second, func() error {
 		nodes, err := tr.user.At(tr.mesh.URL(0)).Nodes(tr.ctx)
 		for _, n := range nodes {
 			for i := range tr.mesh.Len() {
@@ -163,23 +164,4 @@ func (tr *trial) leader() int {
 		return fmt.Errorf("nodes: %+v, %v", nodes, err)
 	})
 	return leader
-}
-
-func (tr *trial) eventually(what string, within time.Duration, check func() error) {
-	tr.t.Helper()
-	ctx, cancel := context.WithTimeout(tr.ctx, within)
-	defer cancel()
-	ticker := time.NewTicker(30 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			tr.t.Fatalf("not within %v: %s: %v", within, what, err)
-		}
-	}
 }

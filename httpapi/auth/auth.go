@@ -79,7 +79,9 @@ func May(c Caller, r Right) error {
 		return nil
 	case r == Scraper && c.Scraper:
 		return nil
-	case r == Scraper || r == Unset:
+	case r == Scraper:
+		return state.Errorf(state.Denied, "this address asks for the bearer token that --metrics-token names")
+	case r == Unset:
 		return state.Errorf(state.Denied, "you may not do that")
 	case !c.Known():
 		return ErrSignIn

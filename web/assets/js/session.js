@@ -43,6 +43,7 @@ async function start() {
     }
     showAuth('account');
     showMessage(byId('login-error'), error.message);
+    if (error.status === 503) setTimeout(start, 1000); // the node has only just started
   }
 }
 
