@@ -30,7 +30,7 @@ func (k *credentials) check() error {
 
 func (c *call) signup() error {
 	if !c.api.cfg.SignupOpen {
-		return state.Errorf(state.Denied, "sign-up is closed here: ask an administrator for an account")
+		return state.Errorf(state.Denied, "sign-up is closed here: the operator of this mesh opens it with --signup open")
 	}
 	var k credentials
 	if err := c.receive(&k); err != nil {

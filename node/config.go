@@ -49,7 +49,7 @@ type Signup string
 
 const (
 	SignupOpen   Signup = "open"   // anyone
-	SignupClosed Signup = "closed" // only administrators make accounts
+	SignupClosed Signup = "closed" // nobody; the first administrator comes by the one-time link
 )
 
 // Timing are the waits that tests shorten.

@@ -288,8 +288,8 @@ func (r *Replica) Discard(ctx context.Context, upload string, refs []blobs.Ref) 
 
 // Confirm makes sure that a majority of the copies of each chunk is durable and
 // sound on distinct nodes now, and that no collector takes them within its
-// grace time. It is for a blob that a record is about to name without having
-// been uploaded just before; [Replica.ConfirmBlob] does it for a whole blob.
+// grace time. It is for chunks of a blob that a record is about to name without
+// having been uploaded just before.
 func (r *Replica) Confirm(ctx context.Context, upload string, refs []blobs.Ref) error {
 	for _, ref := range refs {
 		if err := r.confirm(ctx, upload, ref); err != nil {
@@ -297,15 +297,6 @@ func (r *Replica) Confirm(ctx context.Context, upload string, refs []blobs.Ref) 
 		}
 	}
 	return nil
-}
-
-// ConfirmBlob is Confirm for the manifest and all chunks of the blob.
-func (r *Replica) ConfirmBlob(ctx context.Context, ref blobs.Ref) error {
-	m, err := r.Manifest(ctx, ref)
-	if err != nil {
-		return err
-	}
-	return r.Confirm(ctx, "", append(m.Chunks, ref))
 }
 
 func (r *Replica) confirm(ctx context.Context, upload string, ref blobs.Ref) error {

@@ -288,7 +288,7 @@ func TestConfirmMakesCopiesAgain(t *testing.T) {
 		m.nodes[i%3].damage(r)
 		m.nodes[(i+1)%3].disk.Delete(t.Context(), r)
 	}
-	if err := m.nodes[0].ConfirmBlob(t.Context(), ref); err != nil {
+	if err := m.nodes[0].Confirm(t.Context(), "", append(refs, ref)); err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range refs {
