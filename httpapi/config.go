@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -69,7 +68,7 @@ type Proposer interface {
 // state that shows the effect.
 type Library interface {
 	Import(ctx context.Context, owner state.UserID, name string, blob blobs.Blob, replace bool) (state.Media, uint64, error)
-	Convert(ctx context.Context, item state.Media, format string, options json.RawMessage) (state.Job, uint64, error)
+	Convert(ctx context.Context, item state.Media, ask state.Conversion) (state.Job, uint64, error)
 }
 
 // Blobs reads stored bytes.
@@ -84,10 +83,17 @@ type Mesh interface {
 	Ready() error        // why this node is not ready: no leader, not caught up
 }
 
-// Progress asks the nodes that run tasks how far they are: 0 to 1. Tasks that
-// nobody can tell about are missing in the answer.
+// Progress asks the nodes that run tasks how far they are. Tasks that nobody can
+// tell about are missing in the answer.
 type Progress interface {
-	Progress(ctx context.Context, tasks []state.Task) map[state.TaskID]float64
+	Progress(ctx context.Context, tasks []state.Task) map[state.TaskID]TaskProgress
+}
+
+// TaskProgress is how far a task under way is.
+type TaskProgress struct {
+	Fraction float64 `json:"fraction"`          // 0 to 1
+	Speed    float64 `json:"speed,omitempty"`   // seconds of media a second; 0 while unknown
+	Waiting  bool    `json:"waiting,omitempty"` // it is on its node but has not begun there yet
 }
 
 // NodeStatus is a node as GET /nodes shows it. Who is no administrator gets the

@@ -229,7 +229,7 @@ func (s *stream) jobEvents(view *state.View, found []*state.Job) []event {
 }
 
 // job is a job as this reader may see it, remembered as told.
-func (s *stream) job(view *state.View, j *state.Job, progress map[state.TaskID]float64) Job {
+func (s *stream) job(view *state.View, j *state.Job, progress map[state.TaskID]TaskProgress) Job {
 	wire := jobOf(view, j, progress)
 	if wire.Ended() {
 		delete(s.progress, wire.ID)

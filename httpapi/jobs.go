@@ -44,7 +44,7 @@ func (c *call) convert() error {
 	if err != nil {
 		return err
 	}
-	job, index, err := c.api.cfg.Library.Convert(c.r.Context(), m, strings.ToLower(strings.TrimSpace(ask.OutputFormat)), options)
+	job, index, err := c.api.cfg.Library.Convert(c.r.Context(), m, state.Conversion{Format: strings.ToLower(strings.TrimSpace(ask.OutputFormat)), Options: options})
 	if err != nil {
 		return err
 	}
@@ -104,10 +104,10 @@ func (c *call) jobsOf(found []*state.Job) []Job {
 }
 
 // jobOf is one job as it goes over the wire.
-func jobOf(view *state.View, j *state.Job, progress map[state.TaskID]float64) Job {
+func jobOf(view *state.View, j *state.Job, progress map[state.TaskID]TaskProgress) Job {
 	wire := Job{
 		ID: string(j.ID), InputFile: j.Input.Name, OutputFormat: j.Format, Options: j.Options, Status: statuses[j.State],
-		Canceled: j.State == state.Canceled, CreatedAt: wireTime(j.CreatedAt), StartedAt: wireTime(j.StartedAt), CompletedAt: wireTime(j.FinishedAt), Error: j.Error, InputSize: j.Input.Blob.Size,
+		Canceled: j.State == state.Canceled, CreatedAt: wireTime(j.CreatedAt), StartedAt: wireTime(j.StartedAt), CompletedAt: wireTime(j.FinishedAt), Error: j.Error, InputSize: j.Input.Content.Blob.Size,
 	}
 	if u, ok := view.User(j.Owner); ok {
 		wire.Owner = u.Name
@@ -134,7 +134,7 @@ func jobOf(view *state.View, j *state.Job, progress map[state.TaskID]float64) Jo
 		wire.OutputFile, wire.OutputID, wire.OutputSize = j.OutputName, string(j.Output), j.OutputSize
 		wire.Duration = new(round2(max(0, j.FinishedAt.Sub(j.StartedAt).Seconds())))
 		wire.SizeReduction = new(0.0)
-		if in := float64(j.Input.Blob.Size); in > 0 {
+		if in := float64(j.Input.Content.Blob.Size); in > 0 {
 			wire.SizeReduction = new(round2(100 * (in - float64(j.OutputSize)) / in))
 		}
 	}
@@ -142,11 +142,11 @@ func jobOf(view *state.View, j *state.Job, progress map[state.TaskID]float64) Jo
 }
 
 // taskProgress is how far a task is, 0 to 1.
-func taskProgress(k *state.Task, progress map[state.TaskID]float64) float64 {
+func taskProgress(k *state.Task, progress map[state.TaskID]TaskProgress) float64 {
 	if k.State == state.Finished {
 		return 1
 	}
-	return min(1, max(0, progress[k.ID]))
+	return min(1, max(0, progress[k.ID].Fraction))
 }
 
 // nodeName is the name of a node, or its id where it was forgotten.
@@ -210,7 +210,7 @@ func (c *call) showJob() error {
 }
 
 // taskOf is a task as it goes over the wire.
-func taskOf(view *state.View, k *state.Task, progress map[state.TaskID]float64) Task {
+func taskOf(view *state.View, k *state.Task, progress map[state.TaskID]TaskProgress) Task {
 	wire := Task{
 		ID: string(k.ID), Kind: string(k.Kind), State: string(k.State), Attempt: k.Attempt,
 		Progress: round2(100 * taskProgress(k, progress)), AssignedAt: wireTime(k.AssignedAt), FinishedAt: wireTime(k.FinishedAt), Attempts: []Attempt{},
@@ -219,7 +219,7 @@ func taskOf(view *state.View, k *state.Task, progress map[state.TaskID]float64) 
 		wire.Node = nodeName(view, k.Node)
 	}
 	for _, try := range k.Tries {
-		wire.Attempts = append(wire.Attempts, Attempt{try.Number, nodeName(view, try.Node), try.Reason, wireTime(try.Began), wireTime(try.Ended)})
+		wire.Attempts = append(wire.Attempts, Attempt{try.Number, nodeName(view, try.Node), string(try.Cause), try.Reason, wireTime(try.Began), wireTime(try.Ended)})
 	}
 	return wire
 }

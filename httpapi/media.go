@@ -32,7 +32,10 @@ func mediaOf(m *state.Media) Media {
 		Duration: m.Content.Duration, Streams: []Stream{}, Tags: m.Content.Tags, CreatedAt: wireTime(m.CreatedAt), JobID: string(m.From),
 	}
 	for _, s := range m.Content.Streams {
-		item.Streams = append(item.Streams, Stream(s))
+		item.Streams = append(item.Streams, Stream{
+			Type: s.Type, Codec: s.Codec, Width: s.Width, Height: s.Height, FPS: s.FPS,
+			Channels: s.Channels, SampleRate: s.SampleRate, BitRate: s.BitRate, Language: s.Language,
+		})
 	}
 	if item.Tags == nil {
 		item.Tags = map[string]string{}

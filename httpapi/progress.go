@@ -26,7 +26,7 @@ type progressCache struct {
 }
 
 type figure struct {
-	value float64
+	value TaskProgress
 	at    time.Time
 }
 
@@ -35,7 +35,7 @@ func newProgressCache(source Progress, now func() time.Time) *progressCache {
 }
 
 // of returns how far the assigned tasks of those jobs are, as far as is known.
-func (p *progressCache) of(ctx context.Context, view *state.View, jobs []*state.Job) map[state.TaskID]float64 {
+func (p *progressCache) of(ctx context.Context, view *state.View, jobs []*state.Job) map[state.TaskID]TaskProgress {
 	if p.source == nil {
 		return nil
 	}
@@ -97,10 +97,10 @@ func (p *progressCache) ask(ctx context.Context, tasks []state.Task) {
 	}
 }
 
-func (p *progressCache) values(tasks []state.Task) map[state.TaskID]float64 {
+func (p *progressCache) values(tasks []state.Task) map[state.TaskID]TaskProgress {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	values := map[state.TaskID]float64{}
+	values := map[state.TaskID]TaskProgress{}
 	for _, k := range tasks {
 		values[k.ID] = p.known[k.ID].value
 	}

@@ -325,7 +325,8 @@ func (l *plainLibrary) Import(ctx context.Context, owner state.UserID, name stri
 	return m, done.Index, nil
 }
 
-func (l *plainLibrary) Convert(ctx context.Context, item state.Media, format string, options json.RawMessage) (state.Job, uint64, error) {
+func (l *plainLibrary) Convert(ctx context.Context, item state.Media, ask state.Conversion) (state.Job, uint64, error) {
+	format, options := ask.Format, ask.Options
 	if format != "mp3" && format != "webm" {
 		return state.Job{}, 0, state.InvalidField("output_format", "%q is none of mp3, webm", format)
 	}
@@ -334,7 +335,7 @@ func (l *plainLibrary) Convert(ctx context.Context, item state.Media, format str
 		return state.Job{}, 0, state.InvalidField("options.crf", "must be from 0 to 63")
 	}
 	id := rand.Text()
-	done, err := l.log.Propose(ctx, state.AddJob{ID: state.JobID(id), Owner: item.Owner, Media: item.ID, Format: format, Options: options, Recipe: format,
+	done, err := l.log.Propose(ctx, state.AddJob{ID: state.JobID(id), Owner: item.Owner, Media: item.ID, Priority: ask.Priority, Format: format, Options: options, Recipe: format,
 		Tasks: []state.NewTask{{ID: state.TaskID(id + "-t"), Kind: state.Convert}}, At: l.now()})
 	if err != nil {
 		return state.Job{}, 0, err
@@ -471,13 +472,13 @@ func (f *figures) set(v float64) {
 	f.value = v
 }
 
-func (f *figures) Progress(_ context.Context, tasks []state.Task) map[state.TaskID]float64 {
+func (f *figures) Progress(_ context.Context, tasks []state.Task) map[state.TaskID]TaskProgress {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.asked++
-	all := map[state.TaskID]float64{}
+	all := map[state.TaskID]TaskProgress{}
 	for _, k := range tasks {
-		all[k.ID] = f.value
+		all[k.ID] = TaskProgress{Fraction: f.value}
 	}
 	return all
 }

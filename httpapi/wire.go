@@ -94,7 +94,17 @@ type Job struct {
 	OutputSize     int64           `json:"output_size_bytes,omitzero"`
 	SizeReduction  *float64        `json:"size_reduction_percent,omitempty"` // negative where the output is larger
 	Attempt        int             `json:"attempt,omitzero"`                 // the highest of its tasks
-	Tasks          []Task          `json:"tasks,omitempty"`                  // only where one job is asked for
+	Priority       string          `json:"priority"`                         // low, normal, high
+	QueuePosition  int             `json:"queue_position,omitzero"`          // of a pending job, from 1
+	Speed          float64         `json:"speed,omitzero"`                   // seconds of media a second, all nodes together
+	ETA            *float64        `json:"eta_seconds,omitempty"`            // until it is done, as far as can be told
+	Segments       int             `json:"segments,omitzero"`                // pieces that the film is cut into
+	SegmentsDone   int             `json:"segments_done,omitzero"`
+	Whole          string          `json:"whole_reason,omitempty"`  // why the film is not cut
+	Redone         string          `json:"redone_reason,omitempty"` // why all was done again whole
+	Reused         bool            `json:"reused,omitempty"`        // the mesh had the output already
+	Notes          []string        `json:"notes,omitempty"`         // what the output could not keep of the input
+	Tasks          []Task          `json:"tasks,omitempty"`         // only where one job is asked for
 }
 
 // Ended tells whether nothing will change about the job any more.
@@ -110,23 +120,31 @@ type Task struct {
 	Progress   float64   `json:"progress"`       // 0 to 100
 	AssignedAt time.Time `json:"assigned_at,omitzero"`
 	FinishedAt time.Time `json:"finished_at,omitzero"`
-	Attempts   []Attempt `json:"attempts"` // tries that did not work out
+	Took       float64   `json:"took_seconds,omitzero"` // of the attempt that worked
+	CPU        float64   `json:"cpu_seconds,omitzero"`  // of all its threads
+	Memory     int64     `json:"memory_bytes,omitzero"` // at the most
+	Speed      float64   `json:"speed,omitzero"`        // seconds of media a second, while it runs
+	Attempts   []Attempt `json:"attempts"`              // tries that did not work out
 }
 
 // Attempt is one try at a task that did not work out.
 type Attempt struct {
 	Number int       `json:"number"`
-	Node   string    `json:"node"` // name
+	Node   string    `json:"node"`  // name
+	Cause  string    `json:"cause"` // failed, crashed, lost, stalled, moved
 	Reason string    `json:"reason"`
 	Began  time.Time `json:"began_at,omitzero"`
 	Ended  time.Time `json:"ended_at,omitzero"`
 }
 
-// ConvertRequest asks for a conversion.
+// ConvertRequest asks for a conversion, or for the same one of several files.
 type ConvertRequest struct {
-	InputFile    string          `json:"input_file"` // name or id
-	OutputFormat string          `json:"output_format"`
-	Options      json.RawMessage `json:"options,omitempty"` // an object
+	InputFile    string          `json:"input_file,omitempty"`    // name or id
+	InputFiles   []string        `json:"input_files,omitempty"`   // instead of it: names or ids
+	OutputFormat string          `json:"output_format,omitempty"` // may be left out where the purpose names one
+	Purpose      string          `json:"purpose,omitempty"`       // such as phone, web, podcast: see GET /formats
+	Options      json.RawMessage `json:"options,omitempty"`       // an object; wins over the purpose
+	Priority     string          `json:"priority,omitempty"`      // low, normal (default), high (administrators)
 }
 
 // Converting is the answer to a ConvertRequest.
@@ -134,6 +152,16 @@ type Converting struct {
 	OK             bool    `json:"ok"`
 	JobID          string  `json:"job_id"`
 	AssignedWorker *string `json:"assigned_worker"` // name of a node, or null where none was chosen yet
+
+	Jobs []Queueing `json:"jobs,omitempty"` // of input_files: one each, in their order
+}
+
+// Queueing is what became of one file of several. A file that cannot be
+// converted does not keep the others from it.
+type Queueing struct {
+	InputFile string `json:"input_file"`
+	JobID     string `json:"job_id,omitempty"`
+	Error     string `json:"error,omitempty"`
 }
 
 // QueueStats counts the caller's jobs.

@@ -127,10 +127,10 @@ func workers(members []cluster.Member) []schedule.Node {
 func (l *leader) locality(view *state.View, members []cluster.Member) schedule.Local {
 	holders := holders(view, members)
 	return func(input state.Input, node state.NodeID) float64 {
-		if blobs.ChunkCount(input.Blob.Size) > 1 || len(holders) == 0 {
+		if blobs.ChunkCount(input.Content.Blob.Size) > 1 || len(holders) == 0 {
 			return min(1, float64(l.copies)/float64(max(1, len(holders))))
 		}
-		for i, h := range blobs.Place(input.Blob.SHA256, holders, l.copies) {
+		for i, h := range blobs.Place(input.Content.Blob.SHA256, holders, l.copies) {
 			if i == l.copies {
 				break
 			}

@@ -13,6 +13,7 @@ import (
 	"malla/cluster"
 	"malla/cluster/state"
 	"malla/cluster/transport"
+	"malla/httpapi"
 	"malla/node/worker"
 )
 
@@ -82,17 +83,17 @@ const progressWait = time.Second
 // serveProgress answers the other nodes how far this one's tasks are.
 func (p *peers) serveProgress(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(p.worker.Progress())
+	json.NewEncoder(w).Encode(p.own())
 }
 
 // Progress tells how far tasks are, 0..1, asking each node that runs one. Of a
 // node that does not answer nothing is told.
-func (p *peers) Progress(ctx context.Context, tasks []state.Task) map[state.TaskID]float64 {
+func (p *peers) Progress(ctx context.Context, tasks []state.Task) map[state.TaskID]httpapi.TaskProgress {
 	ctx, cancel := context.WithTimeout(ctx, progressWait)
 	defer cancel()
 	asked := map[state.NodeID]bool{}
 	var mu sync.Mutex // guards all
-	all := map[state.TaskID]float64{}
+	all := map[state.TaskID]httpapi.TaskProgress{}
 	var wg sync.WaitGroup
 	for _, t := range tasks {
 		if t.State != state.Assigned || asked[t.Node] {
@@ -115,9 +116,18 @@ func (p *peers) Progress(ctx context.Context, tasks []state.Task) map[state.Task
 	return all
 }
 
-func (p *peers) progressOf(ctx context.Context, node state.NodeID) (map[state.TaskID]float64, error) {
+// own is how far this node's tasks are.
+func (p *peers) own() map[state.TaskID]httpapi.TaskProgress {
+	all := map[state.TaskID]httpapi.TaskProgress{}
+	for id, f := range p.worker.Progress() {
+		all[id] = httpapi.TaskProgress{Fraction: f.Fraction, Speed: f.Speed}
+	}
+	return all
+}
+
+func (p *peers) progressOf(ctx context.Context, node state.NodeID) (map[state.TaskID]httpapi.TaskProgress, error) {
 	if node == p.self {
-		return p.worker.Progress(), nil
+		return p.own(), nil
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, progressPath, nil)
 	if err != nil {
@@ -131,7 +141,7 @@ func (p *peers) progressOf(ctx context.Context, node state.NodeID) (map[state.Ta
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("progress of %s: status %d", node, resp.StatusCode)
 	}
-	var theirs map[state.TaskID]float64
+	var theirs map[state.TaskID]httpapi.TaskProgress
 	err = json.NewDecoder(http.MaxBytesReader(nil, resp.Body, 1<<20)).Decode(&theirs)
 	return theirs, err
 }

@@ -3,6 +3,7 @@ package state
 import (
 	"encoding/json"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,14 +15,19 @@ type JobID string
 
 // A JobState is where a job is in its life:
 //
-//	          AddJob
-//	            |
-//	         Queued --------------------+
-//	            | AssignTasks (first)   | CancelJob
-//	         Running -------------------+----> Canceled
-//	   last     |        |
-//	FinishTask  |        | FailTask, ReleaseTasks with no attempt left
-//	          Done     Failed
+//	            AddJob ---------------------------> Done, where the mesh has the output already
+//	              |
+//	+--------> Queued --------------------+
+//	|             | AssignTasks (first)   | CancelJob
+//	|          Running -------------------+----> Canceled
+//	|    last    |         |                        |
+//	| FinishTask |         | FailTask, ReleaseTasks |
+//	|            |         | with no try left       |
+//	|          Done      Failed                     |
+//	+----------------------+------------------------+
+//	                   RetryJob
+//
+// A job whose parts did not fit together goes on, as one task: ConvertWhole.
 type JobState string
 
 const (
@@ -32,38 +38,61 @@ const (
 	Canceled JobState = "canceled"
 )
 
+// A Priority orders jobs before everything else. Higher goes first.
+type Priority int
+
+const (
+	Low    Priority = -1
+	Normal Priority = 0
+	High   Priority = 1
+)
+
+// A Conversion is what a user asks for when a file is to be converted.
+type Conversion struct {
+	Purpose  string          // a name that stands for a format and options; may be empty
+	Format   string          // may be empty where the purpose names one
+	Options  json.RawMessage // of the format; they win over the purpose's
+	Priority Priority
+}
+
 // A Job is a conversion that a user asked for. Its work is done by its tasks.
 type Job struct {
 	ID         JobID           `json:"id"`
 	Owner      UserID          `json:"owner"`
+	Priority   Priority        `json:"priority,omitempty"`
 	Input      Input           `json:"input"`
 	Format     string          `json:"format"`
 	Options    json.RawMessage `json:"options,omitempty"` // validated; only ffmpeg reads them
 	Recipe     string          `json:"recipe"`            // canonical text of the format and the options
+	Whole      string          `json:"whole,omitempty"`   // why it is not cut into segments, for people; empty where it is
+	Notes      []string        `json:"notes,omitempty"`   // what the output cannot keep of the input, for people
+	Redone     string          `json:"redone,omitempty"`  // why its segments were thrown away and all was done again whole
+	Reused     bool            `json:"reused,omitempty"`  // the output was there already
 	State      JobState        `json:"state"`
 	Error      string          `json:"error,omitempty"` // words of ours, safe to show
 	Assigned   NodeID          `json:"assigned,omitempty"`
 	CreatedAt  time.Time       `json:"created_at"`
+	RetriedAt  time.Time       `json:"retried_at,omitzero"` // tries before that do not count any more
 	StartedAt  time.Time       `json:"started_at,omitzero"`
 	FinishedAt time.Time       `json:"finished_at,omitzero"`
 	Output     MediaID         `json:"output,omitempty"`
 	OutputName string          `json:"output_name,omitempty"`
 	OutputSize int64           `json:"output_size,omitempty"` // bytes
-	Created    uint64          `json:"created"`               // log index
-	Modified   uint64          `json:"modified"`              // log index of the last change
+	OutputRef  blobs.Ref       `json:"output_ref,omitzero"`
+	Created    uint64          `json:"created"`  // log index
+	Modified   uint64          `json:"modified"` // log index of the last change
 }
 
 // Input is what a job reads, kept by value: the item may be renamed or removed
 // while the job waits.
 type Input struct {
-	Media    MediaID    `json:"media"`
-	Name     string     `json:"name"`
-	Kind     string     `json:"kind"`
-	Duration float64    `json:"duration"` // seconds
-	Blob     blobs.Blob `json:"blob"`
+	Media   MediaID `json:"media"`
+	Name    string  `json:"name"`
+	Content Content `json:"content"`
 }
 
-// Ended tells whether nothing will change about the job any more.
+// Ended tells whether nothing will change about the job any more, unless it is
+// retried.
 func (j Job) Ended() bool { return j.State == Done || j.State == Failed || j.State == Canceled }
 
 var jobs = table[Job]{"jobs", map[string]index[Job]{
@@ -72,18 +101,32 @@ var jobs = table[Job]{"jobs", map[string]index[Job]{
 	"owner":    {false, func(j *Job) []byte { return key(string(j.Owner), j.Created) }},
 	"modified": {false, func(j *Job) []byte { return key(string(j.Owner), j.Modified) }},
 	"state":    {false, func(j *Job) []byte { return key(string(j.State), j.Created) }},
+	"recipe": {false, func(j *Job) []byte {
+		if j.State != Done || j.Recipe == "" || j.OutputRef.IsZero() {
+			return nil
+		}
+		return recipeKey(j.Input.Content.Blob.SHA256, j.Recipe)
+	}},
 }}
 
+func recipeKey(input blobs.Ref, recipe string) []byte { return key(input.String(), recipe) }
+
 // AddJob queues a conversion of the owner's item. The tasks are made with it.
+// Where the mesh still has what the same recipe made of the same bytes, the job
+// is done at once, with item Output.
 type AddJob struct {
-	ID      JobID           `json:"id"`
-	Owner   UserID          `json:"owner"`
-	Media   MediaID         `json:"media"`
-	Format  string          `json:"format"`
-	Options json.RawMessage `json:"options,omitempty"`
-	Recipe  string          `json:"recipe"`
-	Tasks   []NewTask       `json:"tasks"`
-	At      time.Time       `json:"at"`
+	ID       JobID           `json:"id"`
+	Owner    UserID          `json:"owner"`
+	Media    MediaID         `json:"media"`
+	Priority Priority        `json:"priority,omitempty"`
+	Format   string          `json:"format"`
+	Options  json.RawMessage `json:"options,omitempty"`
+	Recipe   string          `json:"recipe"`
+	Whole    string          `json:"whole,omitempty"`
+	Notes    []string        `json:"notes,omitempty"`
+	Tasks    []NewTask       `json:"tasks"`
+	Output   MediaID         `json:"output"` // names the item, where it is made at once
+	At       time.Time       `json:"at"`
 }
 
 func (c AddJob) apply(t *tx) (string, error) {
@@ -97,15 +140,35 @@ func (c AddJob) apply(t *tx) (string, error) {
 	if jobs.get(t.Txn, "id", key(string(c.ID))) != nil {
 		return "", Errorf(Conflict, "job %s is there already", c.ID)
 	}
-	jobs.put(t, &Job{
-		ID: c.ID, Owner: c.Owner, Format: c.Format, Options: c.Options, Recipe: c.Recipe, State: Queued, CreatedAt: c.At,
-		Input:   Input{Media: m.ID, Name: m.Name, Kind: m.Content.Kind, Duration: m.Content.Duration, Blob: m.Content.Blob},
+	j := &Job{
+		ID: c.ID, Owner: c.Owner, Priority: c.Priority, Format: c.Format, Options: c.Options, Recipe: c.Recipe, Whole: c.Whole, Notes: c.Notes,
+		State: Queued, CreatedAt: c.At, Input: Input{Media: m.ID, Name: m.Name, Content: m.Content},
 		Created: t.index, Modified: t.index,
-	})
-	for _, n := range c.Tasks {
-		tasks.put(t, &Task{ID: n.ID, Job: c.ID, Kind: n.Kind, State: Waiting, Created: t.index, NotBefore: c.At})
+	}
+	if made, there := t.made(m.Content.Blob.SHA256, c.Recipe); there && c.Output != "" {
+		j.StartedAt, j.Reused = c.At, true
+		jobs.put(t, j)
+		return string(c.ID), t.completeJob(j, made, c.Output, c.At)
+	}
+	jobs.put(t, j)
+	for i, n := range c.Tasks {
+		tasks.put(t, n.task(j, i, c.At))
 	}
 	return string(c.ID), nil
+}
+
+// made is what a job that is done made of those bytes by that recipe, as long
+// as some item holds it.
+func (t *tx) made(input blobs.Ref, recipe string) (Content, bool) {
+	if recipe == "" {
+		return Content{}, false
+	}
+	for j := range jobs.each(t.Txn, "recipe", recipeKey(input, recipe)) {
+		if m := media.get(t.Txn, "blob", key(j.OutputRef.String())); m != nil {
+			return m.Content, true
+		}
+	}
+	return Content{}, false
 }
 
 // CancelJob ends a job that has not ended. Its workers see that their tasks are
@@ -117,9 +180,9 @@ type CancelJob struct {
 }
 
 func (c CancelJob) apply(t *tx) (string, error) {
-	j := jobs.get(t.Txn, "id", key(string(c.ID)))
-	if j == nil || j.Owner != c.Owner {
-		return "", Errorf(NotFound, "no such job")
+	j, err := t.jobOf(c.Owner, c.ID)
+	if err != nil {
+		return "", err
 	}
 	if j.Ended() {
 		return "", Errorf(Conflict, "the job has ended already")
@@ -128,15 +191,87 @@ func (c CancelJob) apply(t *tx) (string, error) {
 	return string(j.ID), nil
 }
 
-// endJob ends a job without an output, and with it the tasks that had not ended.
+func (t *tx) jobOf(owner UserID, id JobID) (*Job, error) {
+	j := jobs.get(t.Txn, "id", key(string(id)))
+	if j == nil || j.Owner != owner {
+		return nil, Errorf(NotFound, "no such job")
+	}
+	return j, nil
+}
+
+// RetryJob queues a job again that failed or was canceled. What its tasks had
+// finished is kept as long as the mesh holds it. Another state is a Conflict.
+type RetryJob struct {
+	ID    JobID     `json:"id"`
+	Owner UserID    `json:"owner"`
+	At    time.Time `json:"at"`
+}
+
+func (c RetryJob) apply(t *tx) (string, error) {
+	old, err := t.jobOf(c.Owner, c.ID)
+	if err != nil {
+		return "", err
+	}
+	if old.State != Failed && old.State != Canceled {
+		return "", Errorf(Conflict, "only a job that failed or was canceled can be tried again")
+	}
+	m := media.get(t.Txn, "id", key(string(old.Input.Media)))
+	if m == nil || m.Content.Blob.Ref != old.Input.Content.Blob.Ref {
+		return "", Errorf(Conflict, "the file is not in the library any more: upload it again, then convert it")
+	}
+	j := *old
+	j.State, j.Error, j.RetriedAt, j.Modified = Queued, "", c.At, t.index
+	j.StartedAt, j.FinishedAt, j.Assigned = time.Time{}, time.Time{}, ""
+	jobs.put(t, &j)
+	for _, k := range collect(tasks.each(t.Txn, "job", key(string(j.ID)))) {
+		if k.State == Finished && k.Output != nil || k.State == Dropped {
+			continue
+		}
+		tasks.put(t, k.with(func(k *Task) { k.State, k.Node, k.NotBefore, k.Priority = Waiting, "", c.At, j.Priority }))
+	}
+	t.openAssembly(j.ID)
+	return string(j.ID), nil
+}
+
+// SetPriority moves a job that has not ended forward or back in the queue.
+type SetPriority struct {
+	ID       JobID    `json:"id"`
+	Owner    UserID   `json:"owner"`
+	Priority Priority `json:"priority"`
+}
+
+func (c SetPriority) apply(t *tx) (string, error) {
+	old, err := t.jobOf(c.Owner, c.ID)
+	if err != nil {
+		return "", err
+	}
+	if old.Ended() {
+		return "", Errorf(Conflict, "the job has ended already")
+	}
+	if c.Priority < Low || c.Priority > High {
+		return "", InvalidField("priority", "must be low, normal or high")
+	}
+	j := *old
+	j.Priority, j.Modified = c.Priority, t.index
+	jobs.put(t, &j)
+	for _, k := range collect(tasks.each(t.Txn, "job", key(string(j.ID)))) {
+		tasks.put(t, k.with(func(k *Task) { k.Priority = c.Priority }))
+	}
+	return string(j.ID), nil
+}
+
+// endJob ends a job without an output, and with it the tasks that had not
+// ended. What a failed job's tasks have made is kept for a retry; that of a
+// canceled one is let go.
 func (t *tx) endJob(old *Job, to JobState, reason string, at time.Time) {
 	j := *old
 	j.State, j.Error, j.FinishedAt, j.Modified = to, reason, at, t.index
 	jobs.put(t, &j)
 	for _, task := range collect(tasks.each(t.Txn, "job", key(string(j.ID)))) {
-		if task.State == Finished {
+		switch {
+		case task.State == Finished && to == Canceled:
 			task = task.with(func(k *Task) { k.Output = nil })
-		} else {
+		case task.State != Finished && task.State != Dropped:
 			task = task.with(func(k *Task) { k.State = GivenUp })
 		}
 		tasks.put(t, task)
@@ -153,7 +288,7 @@ func (t *tx) completeJob(old *Job, out Content, id MediaID, at time.Time) error 
 	}
 	m := media.get(t.Txn, "id", key(made))
 	j.State, j.FinishedAt, j.Modified = Done, at, t.index
-	j.Output, j.OutputName, j.OutputSize = m.ID, m.Name, m.Content.Blob.Size
+	j.Output, j.OutputName, j.OutputSize, j.OutputRef = m.ID, m.Name, m.Content.Blob.Size, m.Content.Blob.Ref
 	jobs.put(t, &j)
 	return nil
 }
@@ -184,4 +319,20 @@ func (v *View) JobsIn(s JobState) func(yield func(*Job) bool) {
 // JobsSince yields the owner's jobs that changed after index, oldest change first.
 func (v *View) JobsSince(owner UserID, index uint64) func(yield func(*Job) bool) {
 	return jobs.from(v.txn, "modified", key(string(owner)), key(string(owner), index+1))
+}
+
+// QueuePositions tells of queued jobs how many begin before them if nothing
+// changes, from 1: higher priorities first, then older ones. Turns of users are
+// not foreseen.
+func (v *View) QueuePositions() map[JobID]int {
+	var queue []*Job
+	for j := range v.JobsIn(Queued) {
+		queue = append(queue, j)
+	}
+	slices.SortStableFunc(queue, func(a, b *Job) int { return int(b.Priority - a.Priority) })
+	places := make(map[JobID]int, len(queue))
+	for i, j := range queue {
+		places[j.ID] = i + 1
+	}
+	return places
 }

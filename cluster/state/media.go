@@ -37,19 +37,38 @@ type Content struct {
 	Duration float64           `json:"duration"` // seconds
 	Streams  []Stream          `json:"streams,omitempty"`
 	Tags     map[string]string `json:"tags,omitempty"` // title, artist, ...
+
+	// What a conversion must know, so that no worker asks the file again.
+	Container string     `json:"container,omitempty"` // by our own sniffing
+	Estimated bool       `json:"estimated,omitempty"` // Duration may be off by some per cent
+	BitRate   int64      `json:"bit_rate,omitempty"`  // bits per second of the whole
+	Chapters  int        `json:"chapters,omitempty"`
+	Index     blobs.Blob `json:"index,omitzero"` // of a film: when its pictures are shown and where they can be cut
 }
 
 // A Stream is one track of an item.
 type Stream struct {
 	Type       string  `json:"type"` // video, audio, subtitle, cover, data
 	Codec      string  `json:"codec"`
-	Width      int     `json:"width,omitempty"`
-	Height     int     `json:"height,omitempty"`
+	Width      int     `json:"width,omitempty"`  // as seen, after rotation
+	Height     int     `json:"height,omitempty"` // as seen, after rotation
 	FPS        float64 `json:"fps,omitempty"`
 	Channels   int     `json:"channels,omitempty"`
 	SampleRate int     `json:"sample_rate,omitempty"` // hertz
 	BitRate    int64   `json:"bit_rate,omitempty"`    // bits per second
 	Language   string  `json:"language,omitempty"`
+
+	Index        int     `json:"index,omitempty"` // number in the file
+	Profile      string  `json:"profile,omitempty"`
+	PixFmt       string  `json:"pix_fmt,omitempty"`
+	Rotation     int     `json:"rotation,omitempty"` // degrees clockwise from stored to seen
+	SampleAspect float64 `json:"sample_aspect,omitempty"`
+	Interlaced   bool    `json:"interlaced,omitempty"`
+	Layout       string  `json:"layout,omitempty"`
+	Start        float64 `json:"start,omitempty"`    // seconds
+	Duration     float64 `json:"duration,omitempty"` // seconds
+	Default      bool    `json:"default,omitempty"`
+	Color        string  `json:"color,omitempty"` // range/matrix/transfer/primaries
 }
 
 var media = table[Media]{"media", map[string]index[Media]{
@@ -208,23 +227,47 @@ func (v *View) RemovalsSince(owner UserID, index uint64) func(yield func(*Remova
 func (v *View) Blobs() func(yield func(blobs.Ref) bool) {
 	return func(yield func(blobs.Ref) bool) {
 		for m := range media.each(v.txn, "id", nil) {
-			if !yield(m.Content.Blob.Ref) {
+			if !m.Content.yieldRefs(yield) {
 				return
 			}
 		}
 		for _, s := range []JobState{Queued, Running} {
 			for j := range jobs.each(v.txn, "state", key(string(s))) {
-				if !yield(j.Input.Blob.Ref) {
+				if !j.Input.Content.yieldRefs(yield) {
 					return
 				}
 			}
 		}
 		for t := range tasks.each(v.txn, "output", nil) {
-			if !yield(t.Output.Blob.Ref) {
+			if !t.Output.yieldRefs(yield) {
 				return
 			}
 		}
 	}
+}
+
+// yieldRefs yields the blobs that a content names.
+func (c Content) yieldRefs(yield func(blobs.Ref) bool) bool {
+	return yield(c.Blob.Ref) && (c.Index.Ref.IsZero() || yield(c.Index.Ref))
+}
+
+// SetIndex notes the index of a film, made after it was imported. An item that
+// has other bytes by now is Stale.
+type SetIndex struct {
+	ID    MediaID    `json:"id"`
+	Blob  blobs.Ref  `json:"blob"`
+	Index blobs.Blob `json:"index"`
+}
+
+func (c SetIndex) apply(t *tx) (string, error) {
+	old := media.get(t.Txn, "id", key(string(c.ID)))
+	if old == nil || old.Content.Blob.Ref != c.Blob {
+		return "", Errorf(Stale, "the file was removed or replaced")
+	}
+	m := *old
+	m.Content.Index = c.Index
+	media.put(t, &m)
+	return string(m.ID), nil
 }
 
 // collect reads a sequence to its end, so that the table may be changed while

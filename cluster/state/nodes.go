@@ -21,6 +21,52 @@ type Node struct {
 	Converted uint64    `json:"converted"`
 	Failed    uint64    `json:"failed"`
 	JoinedAt  time.Time `json:"joined_at"`
+
+	Suspicions  int       `json:"suspicions,omitempty"`  // attempts that failed here since the last one that did not
+	SucceededAt time.Time `json:"succeeded_at,omitzero"` // the last attempt that worked
+	SuspectedAt time.Time `json:"suspected_at,omitzero"` // the first of the suspicions
+	Asides      int       `json:"asides,omitempty"`      // times in a row that it was set aside
+	AsideUntil  time.Time `json:"aside_until,omitzero"`  // gets no tasks before that
+}
+
+// When a node is set aside.
+const (
+	maxSuspicions = 3
+	shortestAside = time.Minute
+	longestAside  = time.Hour
+)
+
+// succeed notes an attempt that worked.
+func (n *Node) succeed(at time.Time) {
+	n.Converted++
+	n.SucceededAt, n.Suspicions, n.Asides, n.AsideUntil = at, 0, 0, time.Time{}
+}
+
+// suspect notes an attempt that failed for no fault of the input. A node on
+// which they fail one after another while they work on others is set aside, for
+// longer each time.
+func (t *tx) suspect(k *Task, at time.Time) {
+	t.count(k.Node, func(n *Node) {
+		if n.Suspicions++; n.Suspicions == 1 {
+			n.SuspectedAt = at
+		}
+		if n.Suspicions < maxSuspicions || !t.othersSucceed(n.ID, n.SuspectedAt) {
+			return
+		}
+		n.AsideUntil = at.Add(min(shortestAside<<min(n.Asides, 10), longestAside))
+		n.Suspicions = 0
+		n.Asides++
+	})
+}
+
+// othersSucceed tells whether an attempt has worked on another node since.
+func (t *tx) othersSucceed(but NodeID, since time.Time) bool {
+	for n := range nodes.each(t.Txn, "id", nil) {
+		if n.ID != but && !n.SucceededAt.Before(since) && !n.SucceededAt.IsZero() {
+			return true
+		}
+	}
+	return false
 }
 
 var nodes = table[Node]{"nodes", map[string]index[Node]{
@@ -80,7 +126,7 @@ func (c RemoveNode) apply(t *tx) (string, error) {
 	}
 	for _, k := range collect(tasks.each(t.Txn, "node", key(string(c.ID)))) {
 		if j := jobs.get(t.Txn, "id", key(string(k.Job))); j != nil {
-			t.endAttempt(k, j, "the node was removed from the mesh", c.At, c.At, false)
+			t.endAttempt(k, j, ending{Moved, "the node was removed from the mesh", "", c.At, c.At, false})
 		}
 	}
 	nodes.drop(t, n)

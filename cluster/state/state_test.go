@@ -215,7 +215,7 @@ func TestALifeOfAJob(t *testing.T) {
 	if k.Node != "n1" || k.Attempt != 1 {
 		t.Fatalf("task: %+v", k)
 	}
-	st.ok(ReleaseTasks{Releases: []Release{{"j1-t", 1, "the node is gone"}}, At: now})
+	st.ok(ReleaseTasks{Releases: []Release{{Task: "j1-t", Attempt: 1, Reason: "the node is gone"}}, At: now})
 	st.ok(AssignTasks{Assignments: []Assignment{{"j1-t", "n2"}}, At: now})
 	finish := FinishTask{Task: "j1-t", Attempt: 1, Output: content("out"), Media: "m2", At: now}
 	st.refused(finish, Stale)
@@ -230,29 +230,6 @@ func TestALifeOfAJob(t *testing.T) {
 		t.Errorf("node2 has converted %d", n.Converted)
 	}
 	st.refused(CancelJob{ID: "j1", Owner: "u1", At: now}, Conflict)
-}
-
-func TestAJobOfSeveralTasksEndsWithTheLast(t *testing.T) {
-	st := begin(t)
-	st.ok(song("m1", "a.mp3", "one"))
-	job := convert("j1")
-	job.Tasks = []NewTask{{"t1", Convert}, {"t2", Convert}}
-	st.ok(job)
-	st.ok(AssignTasks{Assignments: []Assignment{{"t1", "n1"}, {"t2", "n2"}}, At: now})
-	st.ok(FinishTask{Task: "t1", Attempt: 1, Output: content("part"), Media: "x", At: now})
-	if j, _ := st.s.View().Job("j1"); j.State != Running {
-		t.Errorf("job is %s with a task to go", j.State)
-	}
-	if !named(st.s.View(), content("part").Blob.Ref) {
-		t.Error("the output of a finished task may be collected while its job runs")
-	}
-	st.ok(FinishTask{Task: "t2", Attempt: 1, Output: content("whole"), Media: "m2", At: now})
-	if j, _ := st.s.View().Job("j1"); j.State != Done {
-		t.Errorf("job is %s", j.State)
-	}
-	if named(st.s.View(), content("part").Blob.Ref) {
-		t.Error("the output of a finished task is kept after its job")
-	}
 }
 
 func named(v *View, ref blobs.Ref) bool {

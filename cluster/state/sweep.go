@@ -5,6 +5,9 @@ import "time"
 // KeepEnded is how long a job that has ended is listed.
 const KeepEnded = 30 * 24 * time.Hour
 
+// KeepParts is how long what a failed job has made is kept for a retry.
+const KeepParts = 24 * time.Hour
+
 // keepRequests is how many log entries the answer to a request is kept for.
 const keepRequests = 20_000
 
@@ -51,8 +54,20 @@ func (t *tx) remember(id, answer string) {
 	}
 }
 
-// Sweep drops what has run out: expired shares, jobs that ended long ago, and
-// memories of removed items. It removes at most Limit records of each.
+// oldParts yields what tasks of jobs made that failed long ago.
+func (t *tx) oldParts(now time.Time) func(yield func(*Task) bool) {
+	return func(yield func(*Task) bool) {
+		for k := range tasks.each(t.Txn, "output", nil) {
+			j := jobs.get(t.Txn, "id", key(string(k.Job)))
+			if j != nil && j.State == Failed && j.FinishedAt.Before(now.Add(-KeepParts)) && !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+// Sweep drops what has run out: expired shares, jobs that ended long ago, parts
+// of jobs that failed, and memories of removed items. It removes at most Limit records of each.
 type Sweep struct {
 	Limit int       `json:"limit"`
 	At    time.Time `json:"at"`
@@ -70,6 +85,9 @@ func (c Sweep) apply(t *tx) (string, error) {
 			}
 			jobs.drop(t, j)
 		}
+	}
+	for _, k := range first(c.Limit, t.oldParts(c.At), func(*Task) bool { return true }) {
+		tasks.put(t, k.with(func(k *Task) { k.Output = nil }))
 	}
 	for _, r := range first(c.Limit, removals.each(t.Txn, "id", nil), func(r *Removal) bool { return r.At+keepRemovals < t.index }) {
 		removals.drop(t, r)
@@ -94,6 +112,11 @@ func first[T any](limit int, seq func(func(*T) bool), match func(*T) bool) []*T 
 func (v *View) NeedsSweep(now time.Time) bool {
 	for s := range shares.each(v.txn, "expires", nil) {
 		return s.ExpiresAt.Before(now)
+	}
+	for k := range tasks.each(v.txn, "output", nil) {
+		if j, ok := v.Job(k.Job); ok && j.State == Failed && j.FinishedAt.Before(now.Add(-KeepParts)) {
+			return true
+		}
 	}
 	for _, state := range []JobState{Done, Failed, Canceled} {
 		for j := range v.JobsIn(state) {

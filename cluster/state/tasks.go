@@ -8,29 +8,53 @@ type TaskID string
 // A TaskKind is what a task does.
 type TaskKind string
 
-// Convert reads the whole input and makes the whole output.
-const Convert TaskKind = "convert"
+const (
+	Convert  TaskKind = "convert"  // reads the whole input and makes the whole output
+	Segment  TaskKind = "segment"  // encodes a time range of the film
+	Audio    TaskKind = "audio"    // makes everything but the film
+	Assembly TaskKind = "assembly" // joins the outputs of the others, and verifies
+)
 
 // A TaskState is where a task is in its life: Waiting, Assigned to a node, and
 // Finished; or Waiting again when the attempt failed or its node died; or
-// GivenUp when the job ended without it.
+// GivenUp when the job ended without it. An assembly is Blocked until the other
+// tasks of its job are finished. Dropped is what a job does not want any more,
+// since it does all again in another way.
 type TaskState string
 
 const (
+	Blocked  TaskState = "blocked"
 	Waiting  TaskState = "waiting"
 	Assigned TaskState = "assigned"
 	Finished TaskState = "finished"
 	GivenUp  TaskState = "given_up"
+	Dropped  TaskState = "dropped"
 )
 
-// MaxAttempts is how often a task is tried before its job fails.
-const MaxAttempts = 5
+// How often a task is tried before its job fails.
+const (
+	MaxAttempts = 5 // in all
+	MaxCrashes  = 2 // that ended in a crash of the converter: such an input does not tour the mesh
+	MaxLost     = 3 // during which the node died
+)
+
+// QuickCost is the expected cost in processor seconds up to which a task is
+// quick: it is run beside the long ones, so that songs do not wait for films.
+const QuickCost = 10
 
 // A Task is the piece of a job that one node runs.
 type Task struct {
 	ID         TaskID    `json:"id"`
 	Job        JobID     `json:"job"`
+	Owner      UserID    `json:"owner"`              // of the job
+	Priority   Priority  `json:"priority,omitempty"` // of the job
 	Kind       TaskKind  `json:"kind"`
+	Seq        int       `json:"seq"`            // place among the tasks of its job; segments in the order of the film
+	From       int       `json:"from,omitempty"` // first picture of a segment
+	To         int       `json:"to,omitempty"`   // the one after its last
+	Cost       float64   `json:"cost,omitempty"` // expected processor seconds; 0: not known
+	Class      string    `json:"class,omitempty"`
+	Needs      uint64    `json:"needs,omitempty"` // bits of the encoders that its node must have
 	State      TaskState `json:"state"`
 	Attempt    int       `json:"attempt"` // number of the current or last try, from 1; reports of others are stale
 	Node       NodeID    `json:"node,omitempty"`
@@ -38,33 +62,74 @@ type Task struct {
 	AssignedAt time.Time `json:"assigned_at,omitzero"`
 	FinishedAt time.Time `json:"finished_at,omitzero"`
 	Tries      []Attempt `json:"tries,omitempty"`  // how the earlier ones ended
-	Output     *Content  `json:"output,omitempty"` // what it made, until the job has ended
+	Output     *Content  `json:"output,omitempty"` // what it made, until the job is done
+	Usage      Usage     `json:"usage,omitzero"`   // of the attempt that worked
+	Log        string    `json:"log,omitempty"`    // what FFmpeg complained about although it worked
 	Created    uint64    `json:"created"`          // log index
 }
+
+// Quick tells whether the task is run beside the long ones.
+func (k Task) Quick() bool { return k.Kind != Segment && k.Cost <= QuickCost }
+
+// A Usage is what an attempt took.
+type Usage struct {
+	CPU    int64 `json:"cpu,omitempty"`    // nanoseconds of all threads
+	Memory int64 `json:"memory,omitempty"` // bytes at the most
+	Units  int64 `json:"units,omitempty"`  // of work that was done, as the converter counts it
+}
+
+// A Cause is why an attempt did not work out.
+type Cause string
+
+const (
+	Broke   Cause = "failed"  // the worker reported it
+	Crashed Cause = "crashed" // the converter crashed, or had to be killed
+	Lost    Cause = "lost"    // the node died
+	Stalled Cause = "stalled" // no progress for too long
+	Moved   Cause = "moved"   // taken off the node for the sake of the mesh: does not count
+)
 
 // An Attempt is one try at a task that did not work out.
 type Attempt struct {
 	Number int       `json:"number"`
 	Node   NodeID    `json:"node"`
-	Reason string    `json:"reason"`
+	Cause  Cause     `json:"cause,omitempty"`
+	Reason string    `json:"reason"`        // words of ours, safe to show
+	Log    string    `json:"log,omitempty"` // FFmpeg's last lines, for the owner
 	Began  time.Time `json:"began"`
 	Ended  time.Time `json:"ended"`
 }
 
-// NewTask is a task as AddJob makes it.
+// NewTask is a task as a command makes it.
 type NewTask struct {
-	ID   TaskID   `json:"id"`
-	Kind TaskKind `json:"kind"`
+	ID    TaskID   `json:"id"`
+	Kind  TaskKind `json:"kind"`
+	From  int      `json:"from,omitempty"`
+	To    int      `json:"to,omitempty"`
+	Cost  float64  `json:"cost,omitempty"`
+	Class string   `json:"class,omitempty"`
+	Needs uint64   `json:"needs,omitempty"`
+}
+
+func (n NewTask) task(j *Job, seq int, at time.Time) *Task {
+	k := &Task{
+		ID: n.ID, Job: j.ID, Owner: j.Owner, Priority: j.Priority, Kind: n.Kind, Seq: seq, From: n.From, To: n.To,
+		Cost: n.Cost, Class: n.Class, Needs: n.Needs, State: Waiting, Created: j.Created, NotBefore: at,
+	}
+	if n.Kind == Assembly {
+		k.State = Blocked
+	}
+	return k
 }
 
 var tasks = table[Task]{"tasks", map[string]index[Task]{
 	"id":  {true, func(k *Task) []byte { return key(string(k.ID)) }},
-	"job": {false, func(k *Task) []byte { return key(string(k.Job), k.Created) }},
+	"job": {false, func(k *Task) []byte { return key(string(k.Job), uint64(k.Seq)) }},
 	"waiting": {false, func(k *Task) []byte {
 		if k.State != Waiting {
 			return nil
 		}
-		return key(k.Created)
+		return waitingKey(k.Priority, k.Owner, k.Created, k.Seq)
 	}},
 	"node": {false, func(k *Task) []byte {
 		if k.State != Assigned {
@@ -79,6 +144,11 @@ var tasks = table[Task]{"tasks", map[string]index[Task]{
 		return key(string(k.ID))
 	}},
 }}
+
+// waitingKey sorts by priority, then user, then age of the job.
+func waitingKey(p Priority, owner UserID, created uint64, seq int) []byte {
+	return key(uint64(High-p), string(owner), created, uint64(seq))
+}
 
 // with returns a changed copy.
 func (k *Task) with(change func(*Task)) *Task {
@@ -139,109 +209,118 @@ func (c AssignTasks) apply(t *tx) (string, error) {
 }
 
 // FinishTask reports what an attempt made. It is Stale where the attempt was
-// given up on. The last task of a job ends the job and puts the output into the
-// owner's library, as item Media.
+// given up on. The task that makes the whole output, a Convert or an Assembly,
+// ends the job and puts the output into the owner's library, as item Media.
 type FinishTask struct {
 	Task    TaskID    `json:"task"`
 	Attempt int       `json:"attempt"`
 	Output  Content   `json:"output"`
-	Media   MediaID   `json:"media"`
+	Media   MediaID   `json:"media,omitempty"`
+	Usage   Usage     `json:"usage,omitzero"`
+	Notes   []string  `json:"notes,omitempty"` // what turned out while it was done, added to those of the job
+	Log     string    `json:"log,omitempty"`
 	At      time.Time `json:"at"`
 }
 
 func (c FinishTask) apply(t *tx) (string, error) {
-	k, j, err := t.held(c.Task, c.Attempt)
+	k, old, err := t.held(c.Task, c.Attempt)
 	if err != nil {
 		return "", err
 	}
-	t.count(k.Node, func(n *Node) { n.Converted++ })
-	last := true
-	for other := range tasks.each(t.Txn, "job", key(string(j.ID))) {
-		last = last && (other.ID == k.ID || other.State == Finished)
-	}
-	done := k.with(func(k *Task) { k.State, k.FinishedAt, k.Output = Finished, c.At, &c.Output })
-	if !last {
+	t.count(k.Node, func(n *Node) { n.succeed(c.At) })
+	t.learn(k.Class, c.Usage)
+	j := *old
+	j.Modified = t.index
+	j.Notes = append(j.Notes[:len(j.Notes):len(j.Notes)], c.Notes...)
+	done := k.with(func(k *Task) {
+		k.State, k.FinishedAt, k.Usage, k.Log = Finished, c.At, c.Usage, c.Log
+		k.Output = &c.Output
+	})
+	if k.Kind == Segment || k.Kind == Audio {
 		tasks.put(t, done)
+		jobs.put(t, &j)
+		t.openAssembly(j.ID)
 		return string(k.ID), nil
 	}
 	for _, other := range collect(tasks.each(t.Txn, "job", key(string(j.ID)))) {
-		tasks.put(t, other.with(func(k *Task) { k.Output = nil }))
+		if other.Output != nil {
+			tasks.put(t, other.with(func(k *Task) { k.Output = nil }))
+		}
 	}
 	done.Output = nil // the item holds the bytes from here on
 	tasks.put(t, done)
-	if err := t.completeJob(j, c.Output, c.Media, c.At); err != nil {
-		t.endJob(j, Failed, err.Error(), c.At)
+	if err := t.completeJob(&j, c.Output, c.Media, c.At); err != nil {
+		t.endJob(&j, Failed, err.Error(), c.At)
 	}
 	return string(k.ID), nil
 }
 
-// FailTask reports that an attempt did not work. Unless the fault is in the
-// input (Final), the task waits again, longer after each attempt; with no
-// attempt left the job fails with the reason.
-type FailTask struct {
-	Task    TaskID    `json:"task"`
+// openAssembly lets the assembly of the job wait for a node once all that it
+// joins is there, and blocks it where something is not.
+func (t *tx) openAssembly(id JobID) {
+	ready := true
+	var assembly *Task
+	for k := range tasks.each(t.Txn, "job", key(string(id))) {
+		switch {
+		case k.Kind == Assembly:
+			assembly = k
+		case k.State != Finished && k.State != Dropped:
+			ready = false
+		}
+	}
+	if assembly == nil || assembly.State != Blocked && assembly.State != Waiting {
+		return
+	}
+	want := Blocked
+	if ready {
+		want = Waiting
+	}
+	if assembly.State != want {
+		tasks.put(t, assembly.with(func(k *Task) { k.State = want }))
+	}
+}
+
+// ConvertWhole reports that the parts of a job do not make what the input was:
+// they are dropped, and Task does all of it again. It is Stale where the attempt
+// was given up on.
+type ConvertWhole struct {
+	Task    TaskID    `json:"task"` // the assembly that found out
 	Attempt int       `json:"attempt"`
 	Reason  string    `json:"reason"` // words of ours, safe to show
-	Final   bool      `json:"final"`
+	Log     string    `json:"log,omitempty"`
+	New     NewTask   `json:"new"`
 	At      time.Time `json:"at"`
 }
 
-func (c FailTask) apply(t *tx) (string, error) {
-	k, j, err := t.held(c.Task, c.Attempt)
+func (c ConvertWhole) apply(t *tx) (string, error) {
+	k, old, err := t.held(c.Task, c.Attempt)
 	if err != nil {
 		return "", err
 	}
-	t.count(k.Node, func(n *Node) { n.Failed++ })
-	t.endAttempt(k, j, c.Reason, c.At, c.At.Add(backoff(k.Attempt)), c.Final)
-	return string(k.ID), nil
-}
-
-// backoff is how long a task waits after its n-th failure.
-func backoff(n int) time.Duration { return time.Second << min(n, 6) }
-
-// ReleaseTasks takes tasks from nodes that are gone; they wait for another
-// node. Those whose attempt is another by now are passed over.
-type ReleaseTasks struct {
-	Releases []Release `json:"releases"`
-	At       time.Time `json:"at"`
-}
-
-// A Release gives up on one attempt.
-type Release struct {
-	Task    TaskID `json:"task"`
-	Attempt int    `json:"attempt"`
-	Reason  string `json:"reason"`
-}
-
-func (c ReleaseTasks) apply(t *tx) (string, error) {
-	for _, r := range c.Releases {
-		if k, j, err := t.held(r.Task, r.Attempt); err == nil {
-			t.endAttempt(k, j, r.Reason, c.At, c.At, false)
-		}
+	if c.New.ID == "" || c.New.Kind != Convert {
+		return "", Errorf(Invalid, "what does the job again must be a conversion with an id")
 	}
-	return "", nil
-}
-
-// endAttempt makes the task wait until notBefore, or fails its job.
-func (t *tx) endAttempt(k *Task, j *Job, reason string, at, notBefore time.Time, final bool) {
-	tasks.put(t, k.with(func(k *Task) {
-		tries := append([]Attempt(nil), k.Tries...)
-		k.Tries = append(tries, Attempt{k.Attempt, k.Node, reason, k.AssignedAt, at})
-		k.State, k.Node, k.NotBefore = Waiting, "", notBefore
-	}))
-	if final || k.Attempt >= MaxAttempts {
-		t.endJob(j, Failed, reason, at)
-		return
+	seq := 0
+	for _, other := range collect(tasks.each(t.Txn, "job", key(string(k.Job)))) {
+		seq = max(seq, other.Seq+1)
+		tasks.put(t, other.with(func(o *Task) {
+			if o.ID == k.ID {
+				o.Tries = o.tried(Attempt{o.Attempt, o.Node, Broke, c.Reason, c.Log, o.AssignedAt, c.At})
+			}
+			o.State, o.Output = Dropped, nil
+		}))
 	}
-	changed := *j
-	changed.Modified = t.index
-	jobs.put(t, &changed)
+	j := *old
+	j.Whole, j.Redone, j.Modified = c.Reason, c.Reason, t.index
+	jobs.put(t, &j)
+	tasks.put(t, c.New.task(&j, seq, c.At))
+	return string(c.New.ID), nil
 }
 
 // Task returns the task with that id.
 func (v *View) Task(id TaskID) (Task, bool) { return deref(tasks.get(v.txn, "id", key(string(id)))) }
 
-// TasksOf yields the tasks of a job in the order they were made.
+// TasksOf yields the tasks of a job in their order.
 func (v *View) TasksOf(job JobID) func(yield func(*Task) bool) {
 	return tasks.each(v.txn, "job", key(string(job)))
 }
@@ -256,7 +335,32 @@ func (v *View) TasksAssigned() func(yield func(*Task) bool) {
 	return tasks.each(v.txn, "node", nil)
 }
 
-// TasksWaiting yields the waiting tasks, oldest first.
+// TasksWaiting yields the waiting tasks: by priority, then by user, then the
+// oldest job first, each in the order of its tasks.
 func (v *View) TasksWaiting() func(yield func(*Task) bool) {
 	return tasks.each(v.txn, "waiting", nil)
+}
+
+// TasksWaitingOf yields the waiting tasks of that user with that priority.
+func (v *View) TasksWaitingOf(p Priority, owner UserID) func(yield func(*Task) bool) {
+	return tasks.each(v.txn, "waiting", key(uint64(High-p), string(owner)))
+}
+
+// OwnersWaiting yields the users who have waiting tasks of that priority,
+// without looking at each task.
+func (v *View) OwnersWaiting(p Priority) func(yield func(UserID) bool) {
+	return func(yield func(UserID) bool) {
+		prefix := key(uint64(High - p))
+		for from := prefix; ; {
+			var next *Task
+			for k := range tasks.from(v.txn, "waiting", prefix, from) {
+				next = k
+				break
+			}
+			if next == nil || !yield(next.Owner) {
+				return
+			}
+			from = append(key(uint64(High-p), string(next.Owner)), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)
+		}
+	}
 }

@@ -104,9 +104,9 @@ func (l *Library) Import(ctx context.Context, owner state.UserID, name string, b
 // Convert queues a conversion of the item. A format, an option or an input that
 // cannot work is refused now, with the field that is wrong. It returns the job,
 // and the index of a state that has it.
-func (l *Library) Convert(ctx context.Context, item state.Media, format string, options json.RawMessage) (state.Job, uint64, error) {
-	format = strings.ToLower(format)
-	parsed, err := ffmpeg.ParseOptions(format, options)
+func (l *Library) Convert(ctx context.Context, item state.Media, ask state.Conversion) (state.Job, uint64, error) {
+	format := strings.ToLower(ask.Format)
+	parsed, err := ffmpeg.ParseOptions(format, ask.Options)
 	if err != nil {
 		return state.Job{}, 0, refusal(err)
 	}

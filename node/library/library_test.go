@@ -174,7 +174,7 @@ func TestConvertQueuesOneTaskOrSaysWhyNot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	job, index, err := r.Convert(t.Context(), film, "WebM", json.RawMessage(`{"crf":"30"}`))
+	job, index, err := r.Convert(t.Context(), film, state.Conversion{Format: "WebM", Options: json.RawMessage(`{"crf":"30"}`)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func TestConvertQueuesOneTaskOrSaysWhyNot(t *testing.T) {
 		{film, "webm", `{"bitrate":"192k"}`, "options.bitrate"},
 		{silent, "mp3", ``, "output_format"},
 	} {
-		_, _, err := r.Convert(t.Context(), row.item, row.format, json.RawMessage(row.options))
+		_, _, err := r.Convert(t.Context(), row.item, state.Conversion{Format: row.format, Options: json.RawMessage(row.options)})
 		var refused *state.Error
 		if !errors.As(err, &refused) || refused.Kind != state.Invalid || refused.Field != row.field {
 			t.Errorf("%s to %s with %s: %v", row.item.Name, row.format, row.options, err)

@@ -29,7 +29,7 @@ func (w *Worker) attempt(ctx context.Context, a attempt) {
 		return
 	}
 	log := w.log.With("job", job.ID, "task", a.task, "attempt", a.number)
-	log.Info("task started", "input", job.Input.Blob.Ref.Short(), "format", job.Format)
+	log.Info("task started", "input", job.Input.Content.Blob.Ref.Short(), "format", job.Format)
 	began := time.Now()
 	id := rand.Text() // of the output on its way in
 	made, err := w.convert(ctx, a, job, id)
@@ -40,7 +40,7 @@ func (w *Worker) attempt(ctx context.Context, a attempt) {
 		log.Info("task stopped", "took", time.Since(began))
 		return
 	}
-	w.cfg.Metrics.Ended(err == nil, time.Since(began), job.Input.Blob.Size, made.Blob.Size)
+	w.cfg.Metrics.Ended(err == nil, time.Since(began), job.Input.Content.Blob.Size, made.Blob.Size)
 	if err != nil {
 		w.fail(ctx, a, err)
 		log.Warn("task failed", "took", time.Since(began), "err", logText(err))
@@ -91,7 +91,7 @@ func (w *Worker) convert(ctx context.Context, a attempt, job state.Job, id strin
 	}
 	// Input and output lie on this disk for a while; what they become is not
 	// known, but seldom more than what they are made of.
-	release, err := w.cfg.Blobs.Reserve(2 * job.Input.Blob.Size)
+	release, err := w.cfg.Blobs.Reserve(2 * job.Input.Content.Blob.Size)
 	if err != nil {
 		return state.Content{}, fmt.Errorf("room for input and output: %w", err)
 	}
@@ -102,8 +102,8 @@ func (w *Worker) convert(ctx context.Context, a attempt, job state.Job, id strin
 	}
 	defer os.RemoveAll(dir)
 	in := filepath.Join(dir, "in")
-	if err := w.cfg.Blobs.Fill(ctx, job.Input.Blob.Ref, in); err != nil {
-		return state.Content{}, fmt.Errorf("read input %s: %w", job.Input.Blob.Ref.Short(), err)
+	if err := w.cfg.Blobs.Fill(ctx, job.Input.Content.Blob.Ref, in); err != nil {
+		return state.Content{}, fmt.Errorf("read input %s: %w", job.Input.Content.Blob.Ref.Short(), err)
 	}
 	info, err := w.cfg.FFmpeg.Probe(ctx, in)
 	if err != nil {

@@ -184,13 +184,13 @@ func (w *Worker) setProgress(a attempt, p ffmpeg.Progress) {
 	}
 }
 
-// Progress tells how far the tasks under way here are: task -> 0..1.
-func (w *Worker) Progress() map[state.TaskID]float64 {
+// Progress tells how far the tasks under way here are.
+func (w *Worker) Progress() map[state.TaskID]ffmpeg.Progress {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	all := make(map[state.TaskID]float64, len(w.running))
+	all := make(map[state.TaskID]ffmpeg.Progress, len(w.running))
 	for a, r := range w.running {
-		all[a.task] = r.progress.Fraction
+		all[a.task] = r.progress
 	}
 	return all
 }
