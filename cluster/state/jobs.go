@@ -113,7 +113,7 @@ func recipeKey(input blobs.Ref, recipe string) []byte { return key(input.String(
 
 // AddJob queues a conversion of the owner's item. The tasks are made with it.
 // Where the mesh still has what the same recipe made of the same bytes, the job
-// is done at once, with item Output.
+// is done at once, with item Output; without a name for that item it never is.
 type AddJob struct {
 	ID       JobID           `json:"id"`
 	Owner    UserID          `json:"owner"`
