@@ -165,6 +165,8 @@ func videoArgs(p Params, s settings) []string {
 		}
 	case mpeg4.Name:
 		args = append(args, "-q:v", "5")
+	case ffv1.Name:
+		args = append(args, "-level", "3", "-g", "1", "-slices", "4", "-slicecrc", "1")
 	case vp9.Name:
 		args = append(args, "-crf", strconv.Itoa(s.crf), "-b:v", "0")
 		if p.Threads > 1 {
@@ -209,7 +211,7 @@ func audioArgs(p Params, s settings) []string {
 	if !ok {
 		return []string{"-an"}
 	}
-	a := s.format.audio
+	a := s.audio
 	args := []string{"-map", mapped(sound), "-c:a", a.encoder}
 	switch {
 	case s.bitrate != 0:

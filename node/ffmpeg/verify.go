@@ -62,8 +62,8 @@ func CheckOutput(in, out Info, format string, o Options) error {
 		}
 	}
 	if _, hasSound := in.Audio(); hasSound {
-		if sound, ok := out.Audio(); !ok || sound.Codec != f.audio.codec {
-			return badOutput("its sound is not " + f.audio.codec)
+		if sound, ok := out.Audio(); !ok || sound.Codec != s.audio.codec {
+			return badOutput("its sound is not " + s.audio.codec)
 		}
 	}
 	want := expected(in, format)
