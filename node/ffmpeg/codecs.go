@@ -71,3 +71,11 @@ func (a audioCodec) channels() Option {
 	}
 	return channelsOption
 }
+
+// ceiling is the highest bitrate that the encoder takes for so many channels.
+func (a audioCodec) ceiling(channels int) int {
+	if a.encoder == opus.encoder {
+		return min(a.highest, 256_000*channels)
+	}
+	return a.highest
+}

@@ -236,3 +236,15 @@ func CheckFit(info Info, format string) error {
 	}
 	return nil
 }
+
+// CheckOptions tells before any work whether the options can be had from a
+// file: the part of it is there, the size is possible. Its errors are those of
+// [ParseOptions].
+func CheckOptions(info Info, format string, o Options) error {
+	s, err := resolve(format, o)
+	if err != nil {
+		return err
+	}
+	_, err = s.forFile(info)
+	return err
+}
