@@ -330,11 +330,11 @@ func (s settings) channelsOf(sound Stream) int {
 // loudness.
 func soundFilter(sound Stream, s settings) string {
 	var steps []string
-	if layouts := s.layouts(); layouts != "" {
+	if layouts := s.layouts(sound); layouts != "" {
 		steps = append(steps, "aformat=channel_layouts="+layouts)
 	}
 	if s.heard != (loudness{}) {
-		steps = append(steps, s.heard.filter(s.loudness), "aresample="+strconv.Itoa(sound.SampleRate))
+		steps = append(steps, s.heard.filter(s.loudness, sound.SampleRate))
 	}
 	return strings.Join(steps, ",")
 }
@@ -344,12 +344,12 @@ var layoutOf = map[int]string{1: "mono", 2: "stereo", 6: "5.1"}
 
 // layouts are the channel layouts that the output may have; empty where ffmpeg
 // chooses well by itself.
-func (s settings) layouts() string {
+func (s settings) layouts(sound Stream) string {
 	switch {
 	case s.channels != 0:
 		return layoutOf[s.channels]
 	case s.loudness != 0 && s.audio.most == 2:
-		return "mono|stereo" // mixed before it is measured, not after
+		return layoutOf[s.channelsOf(sound)] // mixed before it is measured, not after
 	}
 	return s.audio.layouts
 }

@@ -20,8 +20,8 @@ type conversion struct {
 	last   Progress // as it was told
 }
 
-// run makes the output: in one go, or after an analysis, and again where it is
-// larger than the user wants.
+// run makes the output: in one go, or after an analysis, and again where its
+// size is not what the user wants.
 func (c *conversion) run(ctx context.Context, s settings) error {
 	begin := 0.0
 	if look := analysisArgs(c.p, s); look != nil {
@@ -44,26 +44,50 @@ func (c *conversion) run(ctx context.Context, s settings) error {
 			s.heard, _ = parseLoudness(res.stderr) // silence stays silence
 		}
 	}
-	for try := 0; ; try++ {
-		if _, err := c.pass(ctx, s, encodeArgs(c.p, s), func(now Progress) Progress {
-			now.Fraction = begin + (1-begin)*now.Fraction
-			return now
-		}); err != nil {
+	if err := c.encode(ctx, s, begin); err != nil || s.sizeMB == 0 {
+		return err
+	}
+	return c.refit(ctx, s, begin)
+}
+
+// refit makes the output again until its size is what the user wants.
+func (c *conversion) refit(ctx context.Context, s settings, begin float64) error {
+	if more, ok := s.larger(c.p.Info, c.report.Bytes); ok {
+		s = more
+		if err := c.encode(ctx, s, begin); err != nil {
 			return err
 		}
-		var err error
-		if c.report.Bytes, err = finish(c.p, c.report.Log, c.last); err != nil {
-			return err
-		}
-		if s.sizeMB == 0 || c.report.Bytes <= s.limit() {
+	}
+	for range shrinkTries {
+		if c.report.Bytes <= s.limit() {
 			return nil
 		}
 		less, ok := s.smaller(c.p.Info, c.report.Bytes)
-		if !ok || try == shrinkTries {
-			return s.tooLarge(c.report.Bytes)
+		if !ok {
+			break
 		}
 		s = less
+		if err := c.encode(ctx, s, begin); err != nil {
+			return err
+		}
 	}
+	if c.report.Bytes > s.limit() {
+		return s.tooLarge(c.report.Bytes)
+	}
+	return nil
+}
+
+// encode makes the output, whose share of all the work starts at begin.
+func (c *conversion) encode(ctx context.Context, s settings, begin float64) error {
+	_, err := c.pass(ctx, s, encodeArgs(c.p, s), func(now Progress) Progress {
+		now.Fraction = begin + (1-begin)*now.Fraction
+		return now
+	})
+	if err != nil {
+		return err
+	}
+	c.report.Bytes, err = finish(c.p, c.report.Log, c.last)
+	return err
 }
 
 // pass runs one child to a good end. What the child tells of its progress is

@@ -1,8 +1,8 @@
 package ffmpeg
 
 import (
-	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -11,35 +11,37 @@ import (
 type loudness struct {
 	integrated float64 // LUFS
 	truePeak   float64 // dBTP
-	span       float64 // LU, the loudness range
-	threshold  float64 // LUFS, the gate below which nothing counted
 }
 
-// silence is the loudness in LUFS below which EBU R128 hears nothing.
-const silence = -70
-
-// Bounds of the output that loudnorm is asked for.
 const (
+	silence     = -70  // LUFS, below which EBU R128 hears nothing
 	peakCeiling = -1.5 // dBTP: lossy encoders go above what they are given
-	widestSpan  = 20.0 // LU; the oldest ffmpeg of ours takes no more
-	usualSpan   = 11.0 // LU
 )
 
-// listener measures a sound. It is six times as fast as loudnorm's own
-// measuring and finds the same.
+// listener measures a sound: six times as fast as loudnorm does, with the same
+// result.
 const listener = "ebur128=peak=true:framelog=verbose"
 
-// filter raises or lowers a sound that was measured to a loudness: by one gain
-// for all of it (linear) where its peaks allow that, else loudnorm rides the
-// gain. It then works at 192 kHz, so that the rate has to be set behind it.
-func (l loudness) filter(target float64) string {
-	return fmt.Sprintf("loudnorm=I=%s:TP=%s:LRA=%s:measured_I=%.2f:measured_TP=%.2f:measured_LRA=%.2f:measured_thresh=%.2f:linear=true",
-		number(target), number(peakCeiling), number(min(max(usualSpan, l.span), widestSpan)),
-		l.integrated, l.truePeak, max(l.span, 0.01), l.threshold) // a range of 0 means to loudnorm that it was not measured
+// limiter holds a sound below the ceiling (10^(-1.5/20) = 0.8414). At 192 kHz
+// it sees the peaks between samples. It looks 1 ms ahead.
+const limiter = "aresample=192000,alimiter=limit=0.8414:level=0:attack=1:release=50"
+
+// filter brings a sound that was measured to a loudness: by one gain for all of
+// it, which changes nothing else, and by a limiter only where peaks would go
+// over the ceiling. That is loudnorm's linear mode; where it cannot be linear
+// loudnorm rides the gain instead, and misses the loudness of short sounds by
+// more than the 1 LU that EBU R128 allows.
+func (l loudness) filter(target float64, sampleRate int) string {
+	gain := target - l.integrated
+	filter := "volume=" + strconv.FormatFloat(gain, 'f', 2, 64) + "dB"
+	if l.truePeak+gain > peakCeiling {
+		filter += "," + limiter + ",aresample=" + strconv.Itoa(sampleRate)
+	}
+	return filter
 }
 
 // summary is what ebur128 says at its end.
-var summary = regexp.MustCompile(`(?s)I: +(\S+) LUFS\s+Threshold: +(\S+) LUFS.*?LRA: +(\S+) LU\s.*?Peak: +(\S+) dBFS`)
+var summary = regexp.MustCompile(`(?s)I: +(\S+) LUFS.*?Peak: +(\S+) dBFS`)
 
 // parseLoudness reads what an ffmpeg with the listener said. It is false when
 // that is not there, or when there is nothing to hear. Only the end counts:
@@ -53,17 +55,12 @@ func parseLoudness(stderr string) (loudness, bool) {
 	if m == nil {
 		return loudness{}, false
 	}
-	var n [4]float64
-	for i := range n {
-		var ok bool
-		if n[i], ok = parseNumber(m[i+1]); !ok {
-			return loudness{}, false
-		}
+	i, okI := parseNumber(m[1])
+	peak, okPeak := parseNumber(m[2])
+	if !okI || !okPeak || i <= silence || i > 20 || peak < silence || peak > 99 {
+		return loudness{}, false
 	}
-	l := loudness{integrated: n[0], threshold: n[1], span: n[2], truePeak: n[3]}
-	within := func(n, lo, hi float64) bool { return n >= lo && n <= hi }
-	ok := within(l.integrated, silence+0.1, 0) && within(l.threshold, -99, 0) && within(l.span, 0, 99) && within(l.truePeak, -99, 99)
-	return l, ok
+	return loudness{integrated: i, truePeak: peak}, true
 }
 
 // complaints are the lines of a talkative ffmpeg that tell of errors.

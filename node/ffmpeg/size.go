@@ -33,10 +33,7 @@ func (s settings) forFile(info Info) (settings, error) {
 func (s settings) fit(info Info, seconds float64) (settings, error) {
 	rate := (s.sizeMB*megabyte*(1-sizeMargin) - s.wrapping(info, seconds)) * 8 / seconds
 	sound, hasSound := info.Audio()
-	low, high := 0, 0 // of the sound
-	if hasSound {
-		low, high = s.soundRange(sound)
-	}
+	low, high := s.soundRange(sound)
 	if s.format.Kind == Audio {
 		s.bitrate = s.audio.step(min(int(rate), high), sound.SampleRate)
 		return s, s.impossible(rate, float64(low), info, seconds)
@@ -46,7 +43,6 @@ func (s settings) fit(info Info, seconds float64) (settings, error) {
 		s.bitrate = s.audio.step(min(max(int(rate/8), low), high), sound.SampleRate)
 	}
 	if hasSound {
-		low = min(low, s.bitrate)
 		rate -= float64(s.bitrate)
 	}
 	least := max(videoRateOption.Min, s.video.density*s.pixelRate(film))
@@ -58,19 +54,17 @@ func (s settings) fit(info Info, seconds float64) (settings, error) {
 // is worth its room.
 func (s settings) soundRange(sound Stream) (low, high int) {
 	n := s.channelsOf(sound)
-	switch high = 64_000 * n; {
-	case s.format.Kind == Audio:
-		high = s.audio.ceiling(n)
-	case n == 1:
-		high = 96_000
+	low, high = 8_000*n, s.audio.ceiling(n)
+	if s.format.Kind == Video {
+		high = min(high, max(96_000, 64_000*n))
 	}
-	switch low = 8_000 * n; {
+	switch {
 	case s.audio.encoder == lame.encoder && sound.SampleRate >= 32_000:
 		low = 32_000
-	case s.audio.encoder == vorbis.encoder:
-		low, high = max(33_000, 24_000*n), min(high, 240_000*n) // its modes at 44.1 kHz
+	case s.audio.encoder == vorbis.encoder: // its modes at 44.1 kHz
+		low, high = max(33_000, 24_000*n), min(high, 240_000*n)
 	}
-	return low, min(high, s.audio.ceiling(n))
+	return low, high
 }
 
 // mp3Rates are the bitrates that MP3 has, in kbit/s: MPEG-1's, and below 32 kHz
@@ -173,6 +167,21 @@ func (s settings) smaller(info Info, bytes int64) (settings, bool) {
 	before := s.bitrate
 	s.bitrate = s.audio.step(s.bitrate-less, sound.SampleRate)
 	return s, s.bitrate < before
+}
+
+// larger raises the bitrate of a sound that came out much smaller than it may
+// be: Vorbis and AAC only aim at theirs. It is false when there is no need, or
+// no way. Films are not made again for that: they take long, and come close.
+func (s settings) larger(info Info, bytes int64) (settings, bool) {
+	share := float64(bytes) / float64(s.limit())
+	if s.format.Kind != Audio || share > 0.9 {
+		return s, false
+	}
+	sound, _ := info.Audio()
+	_, high := s.soundRange(sound)
+	before := s.bitrate
+	s.bitrate = s.audio.step(min(int(float64(before)*min(0.97/share, 2)), high), sound.SampleRate)
+	return s, s.bitrate > before
 }
 
 // tooLarge says that no try was small enough.

@@ -7,16 +7,27 @@ import "strconv"
 // missing, so they are decoded from their start.
 func (c Container) seeks() bool { return c != MPEGTS && c != MPEGPS }
 
-// seekArgs make the input begin where the user wants. What lies between the
-// keyframe before and the moment itself is decoded and dropped.
+// seekArgs make the input begin and end where the user wants. What lies between
+// the keyframe before and the moment itself is decoded and dropped.
 func seekArgs(info Info, s settings) []string {
-	if s.from == 0 || !info.Container.seeks() {
-		return nil
+	var args []string
+	end := s.to
+	if s.from != 0 && info.Container.seeks() {
+		args = append(args, "-ss", number(s.from))
+		end = micro(s.to - s.from)
 	}
-	return []string{"-ss", number(s.from)}
+	if s.to != 0 {
+		args = append(args, "-t", number(end))
+	}
+	return args
 }
 
-// boundArgs make the output end where the user wants, or at our own bound.
+// chapterSlack is how much longer, in seconds, the output may be than what is
+// read for it: its own end is rounded to frames and would take the last one.
+const chapterSlack = 0.1
+
+// boundArgs make the output end at our own bound. A user's end is in the
+// input's arguments; here it only keeps the chapters behind it out.
 func boundArgs(p Params, s settings) []string {
 	var args []string
 	if s.from != 0 && !p.Info.Container.seeks() {
@@ -24,7 +35,7 @@ func boundArgs(p Params, s settings) []string {
 	}
 	end := p.MaxSeconds
 	if s.to != 0 {
-		end = min(end, micro(s.to-s.from))
+		end = min(end, micro(s.to-s.from+chapterSlack))
 	}
 	return append(args, "-t", number(end))
 }

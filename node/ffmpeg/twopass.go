@@ -46,22 +46,16 @@ func analysisArgs(p Params, s settings) []string {
 	return append(args, "-f", "null", "-")
 }
 
-// listenArgs measure the sound as the output will have it. The cut stands
-// before the listener, since ffmpeg's own comes behind.
+// listenArgs measure the sound as the output will have it, before it is brought
+// to its loudness.
 func listenArgs(p Params, s settings) []string {
 	sound, _ := p.Info.Audio()
 	filter := listener
-	if layouts := s.layouts(); layouts != "" {
+	if layouts := s.layouts(sound); layouts != "" {
 		filter = "aformat=channel_layouts=" + layouts + "," + filter
 	}
-	begin := 0.0
-	if !p.Info.Container.seeks() {
-		begin = s.from
-	}
-	if s.to != 0 {
-		filter = "atrim=start=" + number(begin) + ":end=" + number(micro(begin+s.to-s.from)) + "," + filter
-	} else if begin != 0 {
-		filter = "atrim=start=" + number(begin) + "," + filter
+	if s.from != 0 && !p.Info.Container.seeks() {
+		filter = "atrim=start=" + number(s.from) + "," + filter // ffmpeg's own cut comes behind
 	}
 	return []string{"-map", mapped(sound), "-c:a", "pcm_s16le", "-af", filter}
 }
