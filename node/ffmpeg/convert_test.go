@@ -180,7 +180,7 @@ func TestEveryVideoCodecOfEveryFormat(t *testing.T) {
 			t.Run(f.Name+" "+c.Name, func(t *testing.T) {
 				t.Parallel()
 				o := Options{VideoCodec: c.Name}
-				if len(c.Options) > 0 {
+				if _, ok := option(c.Options, optPreset); ok {
 					o.Preset = "ultrafast"
 				}
 				out := convert(t, r, Params{Input: in, Info: info, Format: f.Name, Options: o, Threads: 2})

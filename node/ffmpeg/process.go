@@ -2,6 +2,7 @@ package ffmpeg
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ var (
 type child struct {
 	path   string
 	args   []string
+	dir    string    // absolute path of the working folder; empty: the root
 	stdout io.Writer // called by one goroutine; an error from it ends the child
 	limits childLimits
 
@@ -70,7 +72,7 @@ func runChild(ctx context.Context, c child) (outcome, error) {
 	tail := &tailBuffer{limit: stderrBytes}
 	out := &watchedWriter{to: c.stdout, stop: stop}
 	cmd := exec.CommandContext(limited, c.path, c.args...)
-	cmd.Dir = "/"
+	cmd.Dir = cmp.Or(c.dir, "/")
 	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/nonexistent", "LC_ALL=C"}
 	cmd.Stdout, cmd.Stderr = out, tail
 	cmd.SysProcAttr = ownGroup()

@@ -24,17 +24,17 @@ type Report struct {
 // Convert makes p.Output out of p.Input and tells progress, if it is not nil,
 // about twice a second from one goroutine; the last call has Fraction 1 and
 // comes only after success. It blocks until ffmpeg is gone: within a second
-// of the end of ctx. The policy is asked again. Nothing is left at p.Output after an error, which is an
-// [*Error], an [*OptionError], or the context's.
+// of the end of ctx. The policy is asked again. Nothing is left at p.Output
+// nor beside it after an error, which is an [*Error], an [*OptionError], or the
+// context's.
 func (r *Runner) Convert(ctx context.Context, p Params, progress func(Progress)) (Report, error) {
 	if p.MaxSeconds <= 0 {
 		p.MaxSeconds = (r.policy.MaxDuration + time.Minute).Seconds()
 	}
-	p = p.orDefaults()
 	if err := r.policy.Check(p.Info); err != nil {
 		return Report{}, err
 	}
-	args, err := ConvertArgs(p)
+	p, s, err := prepare(p)
 	if err != nil {
 		return Report{}, err
 	}
@@ -44,57 +44,26 @@ func (r *Runner) Convert(ctx context.Context, p Params, progress func(Progress))
 	if progress == nil {
 		progress = func(Progress) {}
 	}
-	reader := &progressReader{duration: expected(p.Info, p.Format), report: progress}
-	c := child{
-		path:   r.tools.FFmpeg,
-		args:   args,
-		stdout: reader,
-		alive:  reader.advance.Load,
-		limits: childLimits{
-			wall:   r.limits.Wall,
-			stall:  r.limits.Stall,
-			cpu:    r.limits.Wall * time.Duration(p.Threads),
-			memory: r.limits.memoryFor(p.Threads),
-			file:   uint64(p.MaxBytes) + headroom,
-		},
-	}
-	res, err := runChild(ctx, c)
-	report := Report{
-		OutTime: reader.last.OutTime,
-		Frames:  reader.last.Frame,
-		Wall:    res.wall,
-		CPU:     res.cpu,
-		PeakRSS: res.peakRSS,
-		Log:     logText(res.stderr, p.Input, p.Output),
-	}
-	if err == nil {
-		report.Bytes, err = r.finish(p, res, reader.last)
-	} else {
-		err = stopped(ctx, err, report.Log)
-	}
-	if err != nil {
+	c := conversion{runner: r, p: p, tell: progress}
+	if err := c.run(ctx, s); err != nil {
 		if rm := os.Remove(p.Output); rm != nil && !errors.Is(rm, fs.ErrNotExist) {
 			r.log.Warn("half-made output stays", "err", rm)
 		}
-		return report, err
+		return c.report, err
 	}
-	done := reader.last
-	done.Fraction, done.Bytes = 1, report.Bytes
+	done := c.last
+	done.Fraction, done.Bytes = 1, c.report.Bytes
 	progress(done)
-	return report, nil
+	return c.report, nil
 }
 
 // headroom is what a file may grow over the size at which ffmpeg is told to
 // stop, for the packets and the index that it still writes then.
 const headroom = 64 << 20
 
-// finish judges an ffmpeg that ended by itself and returns the output's size.
+// finish judges what an ffmpeg that ended well has made and returns its size.
 // At its bounds ffmpeg stops without a word, so they are looked at here.
-func (r *Runner) finish(p Params, res outcome, last Progress) (int64, error) {
-	log := logText(res.stderr, p.Input, p.Output)
-	if !res.ok {
-		return 0, failure(res, log, last, r.limits.Wall*time.Duration(p.Threads))
-	}
+func finish(p Params, log string, last Progress) (int64, error) {
 	st, err := os.Stat(p.Output)
 	switch {
 	case err != nil:

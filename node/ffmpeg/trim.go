@@ -1,0 +1,72 @@
+package ffmpeg
+
+import "strconv"
+
+// seeks tells whether ffmpeg can begin in the middle of a container and have
+// every frame from there on. In MPEG streams it lands where references are
+// missing, so they are decoded from their start.
+func (c Container) seeks() bool { return c != MPEGTS && c != MPEGPS }
+
+// seekArgs make the input begin and end where the user wants. What lies between
+// the keyframe before and the moment itself is decoded and dropped.
+func seekArgs(info Info, s settings) []string {
+	var args []string
+	end := s.to
+	if s.from != 0 && info.Container.seeks() {
+		args = append(args, "-ss", number(s.from))
+		end = micro(s.to - s.from)
+	}
+	if s.to != 0 {
+		args = append(args, "-t", number(end))
+	}
+	return args
+}
+
+// chapterSlack is how much longer, in seconds, the output may be than what is
+// read for it: its own end is rounded to frames and would take the last one.
+const chapterSlack = 0.1
+
+// boundArgs make the output end at our own bound. A user's end is in the
+// input's arguments; here it only keeps the chapters behind it out.
+func boundArgs(p Params, s settings) []string {
+	var args []string
+	if s.from != 0 && !p.Info.Container.seeks() {
+		args = append(args, "-ss", number(s.from))
+	}
+	end := p.MaxSeconds
+	if s.to != 0 {
+		end = min(end, micro(s.to-s.from+chapterSlack))
+	}
+	return append(args, "-t", number(end))
+}
+
+// trimmed is how much of so many seconds is left; 0 is unknown in both.
+func (s settings) trimmed(seconds float64) float64 {
+	if s.to != 0 && (seconds == 0 || s.to < seconds) {
+		seconds = s.to
+	}
+	return max(0, micro(seconds-s.from))
+}
+
+// checkTrim refuses a part that is not there. Durations that are estimates are
+// no reason.
+func (s settings) checkTrim(info Info) error {
+	full := fullLength(info, s.format.Kind)
+	if full == 0 || info.Estimated {
+		return nil
+	}
+	why := "the file is " + strconv.FormatFloat(full, 'f', 1, 64) + " s long; choose an earlier time"
+	switch {
+	case s.from >= full:
+		return &OptionError{Field: "options.from", Reason: why}
+	case s.to > full+slackSeconds:
+		return &OptionError{Field: "options.to", Reason: why + " or leave it out"}
+	}
+	return nil
+}
+
+// micro rounds to a microsecond, which is what ffmpeg counts in.
+func micro(seconds float64) float64 {
+	n, _ := strconv.ParseFloat(strconv.FormatFloat(seconds, 'f', 6, 64), 64)
+	return n
+}
