@@ -83,6 +83,7 @@ var probeEntries = strings.Join([]string{
 	"format=duration,bit_rate,start_time",
 	"format_tags=major_brand," + strings.Join(tagAliases(), ","),
 	"stream=index,codec_type,codec_name,profile,pix_fmt,width,height,sample_aspect_ratio,field_order,avg_frame_rate," +
+		"color_range,color_space,color_transfer,color_primaries," +
 		"channels,channel_layout,sample_rate,bit_rate,duration,start_time",
 	"stream_tags=duration," + strings.Join(tagAliases(), ","),
 	"stream_disposition=default,attached_pic",
@@ -118,6 +119,35 @@ func mapped(s Stream) string { return "0:" + strconv.Itoa(s.Index) }
 // ConvertArgs are the arguments of the ffmpeg that does the conversion. It is
 // pure. Its errors are those of [ParseOptions] and [CheckFit].
 func ConvertArgs(p Params) ([]string, error) {
+	return p.args(func(p Params, s settings, c Carriage) []string {
+		var args []string
+		if s.format.Kind == Video {
+			args = videoArgs(p, s)
+		}
+		return append(args, restArgs(p, s, c)...)
+	})
+}
+
+// RestArgs are the arguments of the ffmpeg that makes a file of everything but
+// the film, in the same container: its streams stand in the order in which
+// [ConvertArgs] puts them behind the film. It is pure. Its errors are those
+// of ConvertArgs; a film without anything else is [ErrUnfit].
+func RestArgs(p Params) ([]string, error) {
+	c, err := Carry(p.Info, p.Format, p.Options)
+	if err != nil {
+		return nil, err
+	}
+	if !c.Rest() {
+		return nil, &Error{Kind: Unfit, Msg: "The file has nothing but its picture."}
+	}
+	return p.args(func(p Params, s settings, c Carriage) []string {
+		c.Film = nil
+		return restArgs(p, s, c)
+	})
+}
+
+// args put guards and bounds around what maps and encodes the streams.
+func (p Params) args(streams func(Params, settings, Carriage) []string) ([]string, error) {
 	if err := errors.Join(checkPath(p.Input), checkPath(p.Output)); err != nil {
 		return nil, err
 	}
@@ -129,16 +159,13 @@ func ConvertArgs(p Params) ([]string, error) {
 		return nil, err
 	}
 	p = p.orDefaults()
+	c := carry(p.Info, s)
 	args := global(p.Threads)
 	args = append(args, "-threads", strconv.Itoa(p.Threads))
-	args = append(args, guards(p.Info.Container, convertList)...)
+	args = append(args, guards(p.Info.Container, decodersFor(c))...)
 	args = append(args, "-i", "file:"+p.Input)
-	if s.format.Kind == Video {
-		args = append(args, videoArgs(p, s)...)
-	}
-	args = append(args, audioArgs(p, s)...)
-	args = append(args, tagArgs(p.Info, s)...)
-	args = append(args, "-sn", "-dn",
+	args = append(args, streams(p, s, c)...)
+	args = append(args, "-dn",
 		"-threads", strconv.Itoa(p.Threads),
 		"-t", number(p.MaxSeconds),
 		"-fs", strconv.FormatInt(p.MaxBytes, 10))
@@ -146,10 +173,20 @@ func ConvertArgs(p Params) ([]string, error) {
 	return append(args, "-f", s.format.muxer, "file:"+p.Output), nil
 }
 
+// decodersFor is the allow list of a conversion: with the decoders of text
+// subtitles only where such subtitles are wanted.
+func decodersFor(c Carriage) string {
+	if len(c.Subtitles) == 0 {
+		return convertList
+	}
+	return subtitledList
+}
+
 // videoArgs choose the film's stream and its encoder.
 func videoArgs(p Params, s settings) []string {
 	film, _ := p.Info.Video()
-	args := []string{"-map", mapped(film), "-vf", evenSize(film), "-pix_fmt", "yuv420p", "-c:v", s.video.Name}
+	// The picture is named (v:0), since a cover that is copied may stand behind.
+	args := []string{"-map", mapped(film), "-filter:v:0", evenSize(film), "-pix_fmt:v:0", "yuv420p", "-c:v:0", s.video.Name}
 	switch s.video.Name {
 	case x264.Name:
 		args = append(args, "-crf", strconv.Itoa(s.crf), "-preset", s.preset)
@@ -161,7 +198,7 @@ func videoArgs(p Params, s settings) []string {
 		args = append(args, "-crf", strconv.Itoa(s.crf), "-preset", s.preset,
 			"-x265-params", "log-level=error:pools="+strconv.Itoa(p.Threads))
 		if s.format.container == MOV {
-			args = append(args, "-tag:v", "hvc1") // without which Apple's players refuse it
+			args = append(args, "-tag:v:0", "hvc1") // without which Apple's players refuse it
 		}
 	case mpeg4.Name:
 		args = append(args, "-q:v", "5")
@@ -178,7 +215,7 @@ func videoArgs(p Params, s settings) []string {
 		args = append(args, vpxSpeed(s.preset)...)
 	}
 	if film.FPS == 0 && s.format.container == AVI {
-		args = append(args, "-r", "30") // AVI has one rate for the whole film
+		args = append(args, "-r:v:0", "30") // AVI has one rate for the whole film
 	}
 	return args
 }
@@ -203,14 +240,15 @@ func evenSize(film Stream) string {
 	return "crop=trunc(iw/2)*2:trunc(ih/2)*2:0:0,scale=" + strconv.Itoa(w&^1) + ":" + strconv.Itoa(h&^1)
 }
 
-// audioArgs choose the sound's stream and its encoder. A silent film has none.
+// audioArgs encode the sounds that [soundMaps] chose, which are those of the
+// input or the one that is heard. A silent film has none.
 func audioArgs(p Params, s settings) []string {
 	sound, ok := p.Info.Audio()
 	if !ok {
-		return []string{"-an"}
+		return nil
 	}
 	a := s.format.audio
-	args := []string{"-map", mapped(sound), "-c:a", a.encoder}
+	args := []string{"-c:a", a.encoder}
 	switch {
 	case s.bitrate != 0:
 		args = append(args, "-b:a", Bitrate(s.bitrate).String())
@@ -226,24 +264,4 @@ func audioArgs(p Params, s settings) []string {
 		args = append(args, "-ar", "8000") // below which it has no modes
 	}
 	return args
-}
-
-// tagArgs keep titles, chapters and the cover, which is copied undecoded.
-func tagArgs(info Info, s settings) []string {
-	var args []string
-	if cover, ok := info.Cover(); ok && s.format.cover {
-		args = append(args, "-map", mapped(cover), "-c:v", "copy", "-disposition:v:0", "attached_pic")
-	} else if s.format.Kind == Audio {
-		args = append(args, "-vn")
-	}
-	args = append(args, "-map_metadata", "0")
-	if info.Container == Ogg { // which keeps its tags with the stream
-		if sound, ok := info.Audio(); ok {
-			args = append(args, "-map_metadata:g", "0:s:"+strconv.Itoa(sound.Index))
-		}
-	}
-	if info.Container == MOV { // notes about the old container, wrong in the new one
-		args = append(args, "-metadata", "major_brand=", "-metadata", "minor_version=", "-metadata", "compatible_brands=")
-	}
-	return append(args, "-map_chapters", "0")
 }

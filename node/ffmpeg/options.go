@@ -22,6 +22,8 @@ type Options struct {
 	VideoCodec  string   `json:"video_codec,omitempty"`
 	CRF         *int     `json:"crf,omitempty"`
 	Preset      string   `json:"preset,omitempty"`
+	Copy        string   `json:"copy,omitempty"`    // auto, which is the default, or never
+	Encoder     string   `json:"encoder,omitempty"` // software, which is the default, or hardware
 }
 
 // A Bitrate is in bits a second. Its text is such as 192k.

@@ -51,6 +51,10 @@ type streamJSON struct {
 	Height      text            `json:"height"`
 	Aspect      text            `json:"sample_aspect_ratio"`
 	FieldOrder  text            `json:"field_order"`
+	Range       text            `json:"color_range"`
+	Matrix      text            `json:"color_space"`
+	Transfer    text            `json:"color_transfer"`
+	Primaries   text            `json:"color_primaries"`
 	FPS         text            `json:"avg_frame_rate"`
 	Channels    text            `json:"channels"`
 	Layout      text            `json:"channel_layout"`
@@ -144,6 +148,7 @@ func (s streamJSON) stream(c Container) Stream {
 		Width:        int(s.Width.count(1 << 24)),
 		Height:       int(s.Height.count(1 << 24)),
 		SampleAspect: s.Aspect.ratio(":"),
+		Color:        Color{s.Range.word(), s.Matrix.word(), s.Transfer.word(), s.Primaries.word()},
 		FPS:          s.FPS.ratio("/"),
 		Channels:     int(s.Channels.count(1 << 16)),
 		Layout:       s.Layout.line(64),

@@ -65,6 +65,9 @@ func CheckOutput(in, out Info, format string, o Options) error {
 		if sound, ok := out.Audio(); !ok || sound.Codec != f.audio.codec {
 			return badOutput("its sound is not " + f.audio.codec)
 		}
+		if got, want := sounds(out), len(soundsOf(in, rooms[f.Name])); got < want {
+			return badOutput(fmt.Sprintf("it has %d sound tracks instead of %d", got, want))
+		}
 	}
 	want := expected(in, format)
 	slack := slackSeconds + slackShare*want
