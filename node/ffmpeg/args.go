@@ -21,7 +21,8 @@ type Params struct {
 	Info    Info   // of Input
 	Format  string
 	Options Options
-	Threads int // of the decoder and of the encoder; below 1: all processors
+	Threads int  // of the decoder and of the encoder; below 1: all processors
+	Bare    bool // leave out subtitles, fonts and the cover
 
 	MaxBytes   int64   // the output's largest size; 0: 64 GiB
 	MaxSeconds float64 // the output's longest duration; 0: 6 h
@@ -121,7 +122,10 @@ func mapped(s Stream) string { return "0:" + strconv.Itoa(s.Index) }
 func ConvertArgs(p Params) ([]string, error) {
 	return p.args(func(p Params, s settings, c Carriage) []string {
 		var args []string
-		if s.format.Kind == Video {
+		switch {
+		case c.Copied.Film:
+			args = filmCopyArgs(*c.Film, s)
+		case c.Film != nil:
 			args = videoArgs(p, s)
 		}
 		return append(args, restArgs(p, s, c)...)
@@ -159,7 +163,10 @@ func (p Params) args(streams func(Params, settings, Carriage) []string) ([]strin
 		return nil, err
 	}
 	p = p.orDefaults()
-	c := carry(p.Info, s)
+	c := carry(p.Info, s, p.Options)
+	if p.Bare {
+		c = c.bare()
+	}
 	args := global(p.Threads)
 	args = append(args, "-threads", strconv.Itoa(p.Threads))
 	args = append(args, guards(p.Info.Container, decodersFor(c))...)

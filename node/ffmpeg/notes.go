@@ -19,7 +19,9 @@ func notes(info Info, s settings, c Carriage) []string {
 		out = append(out, lostFilms(info, c)...)
 		out = append(out, lostSubtitles(info, c, r, name)...)
 		out = append(out, lostOthers(info, c)...)
-		out = append(out, pictureNotes(*c.Film)...)
+		if !c.Copied.Film {
+			out = append(out, pictureNotes(*c.Film)...)
+		}
 		if named := languages(c.Sounds); s.format.container == AVI && len(c.Sounds) > 1 && len(named) > 0 {
 			out = append(out, fmt.Sprintf("The languages of the sound tracks (%s) were left out: AVI has no place for them.", strings.Join(named, ", ")))
 		}

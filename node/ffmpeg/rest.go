@@ -5,7 +5,12 @@ import "strconv"
 // restArgs map and encode everything but the film: sounds, subtitles, fonts,
 // the cover, chapters and tags. c.Film tells whether a film stands in front.
 func restArgs(p Params, s settings, c Carriage) []string {
-	args := append(soundMaps(p.Info, c), audioArgs(p, s)...)
+	args := soundMaps(p.Info, c)
+	if c.Copied.Sound {
+		args = append(args, "-c:a", "copy")
+	} else {
+		args = append(args, audioArgs(p, s)...)
+	}
 	args = append(args, subtitleArgs(c)...)
 	for _, font := range c.Fonts {
 		args = append(args, "-map", mapped(font))

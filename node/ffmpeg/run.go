@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -19,31 +18,14 @@ type Report struct {
 	CPU     time.Duration // of all threads together
 	PeakRSS int64         // most memory at once in bytes, 0 where unknown
 	Log     string        // what ffmpeg complained about, without paths; mostly empty
+	Notes   []string      // sentences for people about what is lost, changed or copied
+	Copied  Copying       // what was not encoded
+
+	made *Info // what the output is, where that was looked at already
 }
 
-// Convert makes p.Output out of p.Input and tells progress, if it is not nil,
-// about twice a second from one goroutine; the last call has Fraction 1 and
-// comes only after success. It blocks until ffmpeg is gone: within a second
-// of the end of ctx. The policy is asked again. Nothing is left at p.Output after an error, which is an
-// [*Error], an [*OptionError], or the context's.
-func (r *Runner) Convert(ctx context.Context, p Params, progress func(Progress)) (Report, error) {
-	if p.MaxSeconds <= 0 {
-		p.MaxSeconds = (r.policy.MaxDuration + time.Minute).Seconds()
-	}
-	p = p.orDefaults()
-	if err := r.policy.Check(p.Info); err != nil {
-		return Report{}, err
-	}
-	args, err := ConvertArgs(p)
-	if err != nil {
-		return Report{}, err
-	}
-	if err := r.CanConvert(p.Format, p.Options); err != nil {
-		return Report{}, err
-	}
-	if progress == nil {
-		progress = func(Progress) {}
-	}
+// convertOnce is one run of ffmpeg. p is complete and checked.
+func (r *Runner) convertOnce(ctx context.Context, p Params, args []string, progress func(Progress)) (Report, error) {
 	reader := &progressReader{duration: expected(p.Info, p.Format), report: progress}
 	c := child{
 		path:   r.tools.FFmpeg,
@@ -72,16 +54,7 @@ func (r *Runner) Convert(ctx context.Context, p Params, progress func(Progress))
 	} else {
 		err = stopped(ctx, err, report.Log)
 	}
-	if err != nil {
-		if rm := os.Remove(p.Output); rm != nil && !errors.Is(rm, fs.ErrNotExist) {
-			r.log.Warn("half-made output stays", "err", rm)
-		}
-		return report, err
-	}
-	done := reader.last
-	done.Fraction, done.Bytes = 1, report.Bytes
-	progress(done)
-	return report, nil
+	return report, err
 }
 
 // headroom is what a file may grow over the size at which ffmpeg is told to

@@ -11,6 +11,7 @@ type Carriage struct {
 	Fonts     []Stream   // attached ones, copied
 	Cover     *Stream    // copied undecoded
 	Chapters  bool
+	Copied    Copying  // what of film and sounds is not encoded
 	Notes     []string // sentences for people about what is lost or changed
 }
 
@@ -18,6 +19,13 @@ type Carriage struct {
 type Subtitle struct {
 	Stream
 	Encoder string // ffmpeg's name, or copy
+}
+
+// bare is the carriage without what a conversion can do without: the streams
+// that are damaged when a conversion fails that works with less.
+func (c Carriage) bare() Carriage {
+	c.Subtitles, c.Fonts, c.Cover = nil, nil, nil
+	return c
 }
 
 // Rest tells whether anything but the film has a stream in the output.
@@ -39,14 +47,15 @@ func Carry(info Info, format string, o Options) (Carriage, error) {
 	if err := CheckFit(info, format); err != nil {
 		return Carriage{}, err
 	}
-	return carry(info, s), nil
+	return carry(info, s, o), nil
 }
 
-func carry(info Info, s settings) Carriage {
+func carry(info Info, s settings, o Options) Carriage {
 	r := rooms[s.format.Name]
 	c := Carriage{
 		Sounds:   soundsOf(info, r),
 		Chapters: info.Chapters > 0 && r.chapters,
+		Copied:   copies(info, s, o),
 	}
 	if film, ok := info.Video(); ok && s.format.Kind == Video {
 		c.Film = &film
@@ -66,7 +75,7 @@ func carry(info Info, s settings) Carriage {
 	if cover, ok := info.Cover(); ok && r.covers[cover.Codec] {
 		c.Cover = &cover
 	}
-	c.Notes = notes(info, s, c)
+	c.Notes = append(notes(info, s, c), c.Copied.notes()...)
 	return c
 }
 
