@@ -24,6 +24,10 @@ type Params struct {
 	Threads int  // of the decoder and of the encoder; below 1: all processors
 	Bare    bool // leave out subtitles, fonts and the cover
 
+	// Hardware is the encoder for options that ask for hardware, one of those
+	// that [Runner.ProbeHardware] found. [Runner.Convert] fills it in.
+	Hardware string
+
 	MaxBytes   int64   // the output's largest size; 0: 64 GiB
 	MaxSeconds float64 // the output's longest duration; 0: 6 h
 }
@@ -125,6 +129,8 @@ func ConvertArgs(p Params) ([]string, error) {
 		switch {
 		case c.Copied.Film:
 			args = filmCopyArgs(*c.Film, s)
+		case c.Film != nil && p.Options.Encoder == hardware:
+			args = chipArgs(p, s)
 		case c.Film != nil:
 			args = videoArgs(p, s)
 		}
@@ -163,11 +169,15 @@ func (p Params) args(streams func(Params, settings, Carriage) []string) ([]strin
 		return nil, err
 	}
 	p = p.orDefaults()
+	chip, err := p.chip(s)
+	if err != nil {
+		return nil, err
+	}
 	c := carry(p.Info, s, p.Options)
 	if p.Bare {
 		c = c.bare()
 	}
-	args := global(p.Threads)
+	args := append(global(p.Threads), chip.before...)
 	args = append(args, "-threads", strconv.Itoa(p.Threads))
 	args = append(args, guards(p.Info.Container, decodersFor(c))...)
 	args = append(args, "-i", "file:"+p.Input)

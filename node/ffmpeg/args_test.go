@@ -68,6 +68,18 @@ func everyCall(t *testing.T) map[string][]string {
 			}
 		}
 	}
+	for _, h := range hardwareEncoders {
+		format, codec := "mp4", map[string]string{"h264": x264.Name, "hevc": x265.Name}[h.codec]
+		if codec == "" {
+			format, codec = "webm", vp9.Name
+		}
+		args, err := ConvertArgs(Params{Input: "/job/in", Output: "/job/out", Info: filmInfo, Format: format,
+			Options: Options{VideoCodec: codec, Encoder: hardware}, Hardware: h.name, Threads: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		calls["film to "+format+" by "+h.name] = args
+	}
 	return calls
 }
 

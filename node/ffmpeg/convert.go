@@ -23,10 +23,13 @@ func (r *Runner) Convert(ctx context.Context, p Params, progress func(Progress))
 	if err := r.policy.Check(p.Info); err != nil {
 		return Report{}, err
 	}
-	if _, err := ConvertArgs(p); err != nil {
+	if err := r.CanConvert(p.Format, p.Options); err != nil {
 		return Report{}, err
 	}
-	if err := r.CanConvert(p.Format, p.Options); err != nil {
+	if s, err := resolve(p.Format, p.Options); err == nil && p.Options.Encoder == hardware {
+		p.Hardware = r.hardwareFor(s.video.codec)
+	}
+	if _, err := ConvertArgs(p); err != nil {
 		return Report{}, err
 	}
 	rising := &risingProgress{to: progress}
@@ -92,7 +95,7 @@ func retreat(p Params, c Carriage, err error) (Params, string) {
 		return p, ""
 	}
 	if c.Copied != (Copying{}) {
-		p.Options.Copy = CopyNever
+		p.Options.Copy = copyNever
 		return p, "Copying without encoding did not work, so everything was encoded."
 	}
 	if extras := len(c.Subtitles)+len(c.Fonts) > 0 || c.Cover != nil; extras && !p.Bare {

@@ -153,6 +153,9 @@ func Needs(format string, o Options) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.format.Kind == Video && o.Encoder == hardware {
+		return []string{anyHardware(s.video.codec), s.format.audio.encoder}, nil
+	}
 	if s.format.Kind == Video {
 		return []string{s.video.Name, s.format.audio.encoder}, nil
 	}

@@ -12,9 +12,6 @@ type Copying struct {
 	Sound bool // all sounds or none
 }
 
-// CopyNever is the value of [Options.Copy] that has everything encoded.
-const CopyNever = "never"
-
 // Copies decides what needs no encoding: the codec is the one that would come
 // out, players of the format take it, and the user asked for nothing that
 // changes the stream. It is pure. Its errors are those of [Carry].
@@ -30,10 +27,10 @@ func Copies(info Info, format string, o Options) (Copying, error) {
 }
 
 func copies(info Info, s settings, o Options) Copying {
-	if o.Copy == CopyNever || info.Estimated {
+	if o.Copy == copyNever || info.Estimated {
 		return Copying{}
 	}
-	touched := touch{}
+	touched := touch{film: o.Encoder == hardware}
 	for _, name := range optionNames {
 		if t, known := touches[name]; o.has(name) && known {
 			touched.film, touched.sound = touched.film || t.film, touched.sound || t.sound
@@ -54,8 +51,10 @@ type touch struct{ film, sound bool }
 // all. The codec of the film is compared with what the film has.
 var touches = map[string]touch{
 	optVideoCodec: {}, "copy": {},
-	optCRF: {film: true}, optPreset: {film: true},
+	optCRF: {film: true}, optPreset: {film: true}, "profile": {film: true}, "encoder": {film: true},
+	"video_bitrate": {film: true}, "resolution": {film: true}, "fps": {film: true},
 	optBitrate: {sound: true}, optCompression: {sound: true}, optQuality: {sound: true},
+	"audio_bitrate": {sound: true}, "channels": {sound: true}, "loudness": {sound: true},
 }
 
 // Containers whose timestamps can be trusted. AVI has none, those of

@@ -67,7 +67,7 @@ func TestCopiesOnlyWhatNeedsNoEncoding(t *testing.T) {
 		if got, err := Copies(row.info, row.format, o); err != nil || got != row.want {
 			t.Errorf("%s: %+v %v", row.name, got, err)
 		}
-		o.Copy = CopyNever
+		o.Copy = copyNever
 		if got, err := Copies(row.info, row.format, o); err != nil || got != (Copying{}) {
 			t.Errorf("%s: copied in spite of never", row.name)
 		}
@@ -112,7 +112,7 @@ func TestACopyHasTheSamePackets(t *testing.T) {
 		if packets(t, in, "v") != packets(t, p.Output, "v") {
 			t.Errorf("%s: other packets", format)
 		}
-		p.Options.Copy, p.Output = CopyNever, filepath.Join(t.TempDir(), "encoded")
+		p.Options.Copy, p.Output = copyNever, filepath.Join(t.TempDir(), "encoded")
 		if report, err = r.Convert(t.Context(), p, nil); err != nil || report.Copied != (Copying{}) || packets(t, in, "v") == packets(t, p.Output, "v") {
 			t.Errorf("%s: copied in spite of never: %v", format, err)
 		}

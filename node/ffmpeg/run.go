@@ -36,7 +36,7 @@ func (r *Runner) convertOnce(ctx context.Context, p Params, args []string, progr
 			wall:   r.limits.Wall,
 			stall:  r.limits.Stall,
 			cpu:    r.limits.Wall * time.Duration(p.Threads),
-			memory: r.limits.memoryFor(p.Threads),
+			memory: r.memoryOf(p),
 			file:   uint64(p.MaxBytes) + headroom,
 		},
 	}
@@ -55,6 +55,14 @@ func (r *Runner) convertOnce(ctx context.Context, p Params, args []string, progr
 		err = stopped(ctx, err, report.Log)
 	}
 	return report, err
+}
+
+// memoryOf is the address space that a conversion may have.
+func (r *Runner) memoryOf(p Params) uint64 {
+	if p.Hardware != "" && r.limits.Memory == 0 {
+		return hardwareMemory
+	}
+	return r.limits.memoryFor(p.Threads)
 }
 
 // headroom is what a file may grow over the size at which ffmpeg is told to
