@@ -16,6 +16,10 @@ import (
 const (
 	maxStreams  = 64
 	maxTagBytes = 1 << 10
+
+	// maxBitRate is the most that a stream may say of itself, in bits/s. Vorbis
+	// writes small negative numbers for "unknown", which ffprobe takes for more.
+	maxBitRate = 4_000_000_000
 )
 
 // tagNames are the tags that are kept, of the hundreds there are: what pages
@@ -153,7 +157,7 @@ func (s streamJSON) stream(c Container) Stream {
 		Channels:     int(s.Channels.count(1 << 16)),
 		Layout:       s.Layout.line(64),
 		SampleRate:   int(s.SampleRate.count(1 << 30)),
-		BitRate:      s.BitRate.count(math.MaxInt64 / 2),
+		BitRate:      s.BitRate.count(maxBitRate),
 		Start:        s.Start.number(),
 		Duration:     s.Duration.seconds(),
 		Cover:        s.Disposition.Cover == "1",
