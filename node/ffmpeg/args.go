@@ -21,7 +21,12 @@ type Params struct {
 	Info    Info   // of Input
 	Format  string
 	Options Options
-	Threads int // of the decoder and of the encoder; below 1: all processors
+	Threads int  // of the decoder and of the encoder; below 1: all processors
+	Bare    bool // leave out subtitles, fonts and the cover
+
+	// Hardware is the encoder for options that ask for hardware, one of those
+	// that [Runner.ProbeHardware] found. [Runner.Convert] fills it in.
+	Hardware string
 
 	MaxBytes   int64   // the output's largest size; 0: 64 GiB
 	MaxSeconds float64 // the output's longest duration; 0: 6 h
@@ -86,6 +91,7 @@ var probeEntries = strings.Join([]string{
 	"format=duration,bit_rate,start_time",
 	"format_tags=major_brand," + strings.Join(tagAliases(), ","),
 	"stream=index,codec_type,codec_name,profile,pix_fmt,width,height,sample_aspect_ratio,field_order,avg_frame_rate," +
+		"color_range,color_space,color_transfer,color_primaries," +
 		"channels,channel_layout,sample_rate,bit_rate,duration,start_time",
 	"stream_tags=duration," + strings.Join(tagAliases(), ","),
 	"stream_disposition=default,attached_pic",
@@ -121,20 +127,37 @@ func mapped(s Stream) string { return "0:" + strconv.Itoa(s.Index) }
 // ConvertArgs are the arguments of the ffmpeg that makes the output, the last
 // of the passes that [Runner.Convert] runs; what an earlier one measures is not
 // in them. It is pure. Its errors are those of [ParseOptions], [CheckFit] and
-// [CheckOptions].
+// [CheckOptions], and [ErrNoEncoder] for hardware that is not there.
 func ConvertArgs(p Params) ([]string, error) {
 	p, s, err := prepare(p)
 	if err != nil {
 		return nil, err
 	}
-	if s.twoPass() {
+	c := p.carriage(s)
+	if s.twoPass(c) {
 		s.pass = 2
 	}
-	return encodeArgs(p, s), nil
+	return outputArgs(p, s, c), nil
+}
+
+// RestArgs are the arguments of the ffmpeg that makes a file of everything but
+// the film, in the same container: its streams stand in the order in which
+// [ConvertArgs] puts them behind the film. It is pure. Its errors are those
+// of ConvertArgs; a film without anything else is [ErrUnfit].
+func RestArgs(p Params) ([]string, error) {
+	p, s, err := prepare(p)
+	if err != nil {
+		return nil, err
+	}
+	c := p.carriage(s)
+	if !c.Rest() {
+		return nil, &Error{Kind: Unfit, Msg: "The file has nothing but its picture."}
+	}
+	return outputArgs(p, s, c.rest()), nil
 }
 
 // prepare checks what is asked for and fills in every default, also those that
-// depend on the file.
+// depend on the file and on the node.
 func prepare(p Params) (Params, settings, error) {
 	if err := errors.Join(checkPath(p.Input), checkPath(p.Output)); err != nil {
 		return p, settings{}, err
@@ -146,19 +169,29 @@ func prepare(p Params) (Params, settings, error) {
 	if err := CheckFit(p.Info, p.Format); err != nil {
 		return p, settings{}, err
 	}
-	s, err = s.forFile(p.Info)
+	if s, err = s.forFile(p.Info); err != nil {
+		return p, s, err
+	}
+	s.chip, err = p.chip(s)
 	return p.orDefaults(), s, err
 }
 
-// encodeArgs are the arguments of the ffmpeg that makes the output.
-func encodeArgs(p Params, s settings) []string {
-	args := inputArgs(global(p.Threads), p, s)
-	if s.format.Kind == Video {
-		args = append(args, videoArgs(p, s)...)
+// carriage is what becomes of the input's streams in this try.
+func (p Params) carriage(s settings) Carriage {
+	c := carry(p.Info, s, p.Options)
+	if p.Bare {
+		return c.bare()
 	}
-	args = append(args, audioArgs(p, s)...)
-	args = append(args, tagArgs(p.Info, s)...)
-	args = append(args, "-sn", "-dn", "-threads", strconv.Itoa(p.Threads))
+	return c
+}
+
+// outputArgs are the arguments of the ffmpeg that makes the output: guards and
+// bounds around what maps and encodes the streams.
+func outputArgs(p Params, s settings, c Carriage) []string {
+	args := inputArgs(global(p.Threads), p, s, decodersFor(c))
+	args = append(args, pictureArgs(p, s, c)...)
+	args = append(args, restArgs(p, s, c)...)
+	args = append(args, "-dn", "-threads", strconv.Itoa(p.Threads))
 	args = append(args, boundArgs(p, s)...)
 	args = append(args, "-fs", strconv.FormatInt(p.MaxBytes, 10))
 	args = append(args, s.format.muxArgs...)
@@ -166,22 +199,46 @@ func encodeArgs(p Params, s settings) []string {
 }
 
 // inputArgs complete the arguments that stand before everything with those of
-// the input.
-func inputArgs(args []string, p Params, s settings) []string {
+// the device and the input.
+func inputArgs(args []string, p Params, s settings, decoders string) []string {
+	args = append(args, s.chip.before...)
 	args = append(args, "-threads", strconv.Itoa(p.Threads))
 	args = append(args, seekArgs(p.Info, s)...)
-	args = append(args, guards(p.Info.Container, convertList)...)
+	args = append(args, guards(p.Info.Container, decoders)...)
 	return append(args, "-i", "file:"+p.Input)
+}
+
+// decodersFor is the allow list of a conversion: with the decoders of text
+// subtitles only where such subtitles are wanted.
+func decodersFor(c Carriage) string {
+	if len(c.Subtitles) == 0 {
+		return convertList
+	}
+	return subtitledList
+}
+
+// pictureArgs take over or encode the film, if there is one.
+func pictureArgs(p Params, s settings, c Carriage) []string {
+	switch {
+	case c.Film == nil:
+		return nil
+	case c.Copied.Film:
+		return filmCopyArgs(*c.Film, s)
+	case s.encoder == hardware:
+		return chipArgs(*c.Film, s)
+	}
+	return videoArgs(p, s)
 }
 
 // videoArgs choose the film's stream and its encoder.
 func videoArgs(p Params, s settings) []string {
 	film, _ := p.Info.Video()
-	args := []string{"-map", mapped(film), "-vf", pictureFilter(film, s)}
+	// The picture is named (v:0), since a cover that is copied may stand behind.
+	args := []string{"-map", mapped(film), "-filter:v:0", pictureFilter(film, s)}
 	if s.video.Name != ffv1.Name { // which keeps the pixels as they are
-		args = append(args, "-pix_fmt", "yuv420p")
+		args = append(args, "-pix_fmt:v:0", "yuv420p")
 	}
-	args = append(args, "-c:v", s.video.Name)
+	args = append(args, "-c:v:0", s.video.Name)
 	args = append(args, rateArgs(s)...)
 	switch s.video.Name {
 	case x264.Name:
@@ -197,7 +254,7 @@ func videoArgs(p Params, s settings) []string {
 		args = append(args, "-preset", s.preset,
 			"-x265-params", "log-level=error:pools="+strconv.Itoa(p.Threads)+x265Pass(s))
 		if s.format.container == MOV {
-			args = append(args, "-tag:v", "hvc1") // without which Apple's players refuse it
+			args = append(args, "-tag:v:0", "hvc1") // without which Apple's players refuse it
 		}
 	case ffv1.Name:
 		args = append(args, "-level", "3", "-g", "1", "-slices", "4", "-slicecrc", "1")
@@ -210,7 +267,7 @@ func videoArgs(p Params, s settings) []string {
 		args = append(args, vpxSpeed(s.preset)...)
 	}
 	if film.FPS == 0 && s.fps == 0 && s.format.container == AVI {
-		args = append(args, "-r", "30") // AVI has one rate for the whole film
+		args = append(args, "-r:v:0", "30") // AVI has one rate for the whole film
 	}
 	return args
 }
@@ -289,31 +346,37 @@ func (s settings) size(film Stream) (w, h int) {
 	return w &^ 1, h &^ 1
 }
 
-// audioArgs choose the sound's stream and its encoder. A silent film has none.
-func audioArgs(p Params, s settings) []string {
-	sound, ok := p.Info.Audio()
-	if !ok {
-		return []string{"-an"}
+// audioArgs encode the sounds that [soundMaps] chose, each by itself: tracks
+// of one film may differ in everything.
+func audioArgs(sounds []Stream, s settings) []string {
+	var args []string
+	for i, sound := range sounds {
+		args = append(args, soundArgs(":a:"+strconv.Itoa(i), sound, s)...)
 	}
+	return args
+}
+
+// soundArgs encode the sound that the specifier names in the output.
+func soundArgs(at string, sound Stream, s settings) []string {
 	a := s.audio
-	args := []string{"-map", mapped(sound), "-c:a", a.encoder}
+	args := []string{"-c" + at, a.encoder}
 	switch {
 	case s.bitrate != 0:
-		args = append(args, "-b:a", Bitrate(min(s.bitrate, a.ceiling(s.channelsOf(sound)))).String())
+		args = append(args, "-b"+at, Bitrate(min(s.bitrate, a.ceiling(s.channelsOf(sound)))).String())
 	case a.encoder == flac.encoder:
-		args = append(args, "-compression_level", strconv.Itoa(s.compression))
+		args = append(args, "-compression_level"+at, strconv.Itoa(s.compression))
 	case a.encoder == vorbis.encoder && s.format.Kind == Audio:
-		args = append(args, "-q:a", number(s.quality))
+		args = append(args, "-q"+at, number(s.quality))
 	}
 	if filter := soundFilter(sound, s); filter != "" {
-		args = append(args, "-af", filter)
+		args = append(args, "-filter"+at, filter)
 	}
 	switch {
 	case a.encoder != vorbis.encoder:
 	case s.bitrate != 0 && (sound.SampleRate < 40_000 || sound.SampleRate > 50_000):
-		args = append(args, "-ar", "44100") // at which every bitrate that we ask for has a mode
+		args = append(args, "-ar"+at, "44100") // at which every bitrate that we ask for has a mode
 	case sound.SampleRate < 8000:
-		args = append(args, "-ar", "8000") // below which it has no modes
+		args = append(args, "-ar"+at, "8000") // below which it has no modes
 	}
 	return args
 }
@@ -333,8 +396,8 @@ func soundFilter(sound Stream, s settings) string {
 	if layouts := s.layouts(sound); layouts != "" {
 		steps = append(steps, "aformat=channel_layouts="+layouts)
 	}
-	if s.heard != (loudness{}) {
-		steps = append(steps, s.heard.filter(s.loudness, sound.SampleRate))
+	if heard, ok := s.heard[sound.Index]; ok {
+		steps = append(steps, heard.filter(s.loudness, sound.SampleRate))
 	}
 	return strings.Join(steps, ",")
 }
@@ -352,24 +415,4 @@ func (s settings) layouts(sound Stream) string {
 		return layoutOf[s.channelsOf(sound)] // mixed before it is measured, not after
 	}
 	return s.audio.layouts
-}
-
-// tagArgs keep titles, chapters and the cover, which is copied undecoded.
-func tagArgs(info Info, s settings) []string {
-	var args []string
-	if cover, ok := info.Cover(); ok && s.format.cover {
-		args = append(args, "-map", mapped(cover), "-c:v", "copy", "-disposition:v:0", "attached_pic")
-	} else if s.format.Kind == Audio {
-		args = append(args, "-vn")
-	}
-	args = append(args, "-map_metadata", "0")
-	if info.Container == Ogg { // which keeps its tags with the stream
-		if sound, ok := info.Audio(); ok {
-			args = append(args, "-map_metadata:g", "0:s:"+strconv.Itoa(sound.Index))
-		}
-	}
-	if info.Container == MOV { // notes about the old container, wrong in the new one
-		args = append(args, "-metadata", "major_brand=", "-metadata", "minor_version=", "-metadata", "compatible_brands=")
-	}
-	return append(args, "-map_chapters", "0")
 }

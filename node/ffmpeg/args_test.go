@@ -23,13 +23,28 @@ var songInfo = Info{Container: MP3, Kind: Audio, Duration: 10, Tags: map[string]
 	{Index: 1, Type: "video", Codec: "mjpeg", Width: 64, Height: 64, Cover: true, PixFmt: "EVIL"},
 }}
 
+var richInfo = Info{Container: Matroska, Kind: Video, Duration: 10, Chapters: 2, Streams: []Stream{
+	{Index: 0, Type: "video", Codec: "hevc", PixFmt: "yuv420p10le", Width: 160, Height: 120, FPS: 25, Color: Color{Transfer: "smpte2084", Primaries: "EVIL"}},
+	{Index: 1, Type: "audio", Codec: "aac", Channels: 2, SampleRate: 48000, Language: "eng"},
+	{Index: 2, Type: "audio", Codec: "ac3", Channels: 6, SampleRate: 48000, Language: "spa", Default: true},
+	{Index: 3, Type: "audio", Codec: "EVIL", Channels: 6, SampleRate: 48000, Language: "EVIL"},
+	{Index: 4, Type: "subtitle", Codec: "subrip", Language: "fre"},
+	{Index: 5, Type: "subtitle", Codec: "ass", Default: true},
+	{Index: 6, Type: "subtitle", Codec: "dvd_subtitle", Language: "ger"},
+	{Index: 7, Type: "subtitle", Codec: "dvd_subtitle", Language: "EVIL; rm"},
+	{Index: 8, Type: "video", Codec: "mjpeg", Width: 64, Height: 64, Cover: true},
+	{Index: 9, Type: "attachment", Codec: "ttf"},
+	{Index: 10, Type: "attachment", Codec: "EVIL"},
+	{Index: 11, Type: "data", Codec: "EVIL"},
+}}
+
 var oggInfo = Info{Container: Ogg, Kind: Audio, Duration: 10, Streams: []Stream{{Index: 3, Type: "audio", Codec: "opus", Channels: 1, SampleRate: 4000}}}
 
 // everyCall is each argument list that the package can build, by name.
 func everyCall(t *testing.T) map[string][]string {
 	t.Helper()
 	calls := map[string][]string{}
-	for input, info := range map[string]Info{"film": filmInfo, "song": songInfo, "ogg": oggInfo} {
+	for input, info := range map[string]Info{"film": filmInfo, "song": songInfo, "ogg": oggInfo, "rich film": richInfo} {
 		calls["probe "+input] = probeArgs("/job/in", info.Container)
 		calls["measure "+input] = measureArgs("/job/in", info)
 		for _, f := range Formats() {
@@ -47,7 +62,23 @@ func everyCall(t *testing.T) map[string][]string {
 				}
 				calls[strings.TrimSpace(input+" to "+f.Name+" "+c.Name)] = args
 			}
+			args, err := RestArgs(Params{Input: "/job/in", Output: "/job/out", Info: info, Format: f.Name, Threads: 2})
+			if f.Kind == Video && err == nil {
+				calls["rest of "+input+" to "+f.Name] = args
+			}
 		}
+	}
+	for _, h := range hardwareEncoders {
+		format, codec := "mp4", map[string]string{"h264": x264.Name, "hevc": x265.Name}[h.codec]
+		if codec == "" {
+			format, codec = "webm", vp9.Name
+		}
+		args, err := ConvertArgs(Params{Input: "/job/in", Output: "/job/out", Info: filmInfo, Format: format,
+			Options: Options{VideoCodec: codec, Encoder: hardware}, Hardware: h.name, Threads: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		calls["film to "+format+" by "+h.name] = args
 	}
 	return calls
 }
@@ -55,7 +86,7 @@ func everyCall(t *testing.T) map[string][]string {
 func TestArgumentsAreTheGoldenOnes(t *testing.T) {
 	var b strings.Builder
 	calls := everyCall(t)
-	lists := strings.NewReplacer(demuxerList, "DEMUXERS", probeList, "PROBEDECODERS", convertList, "DECODERS", probeEntries, "ENTRIES")
+	lists := strings.NewReplacer(demuxerList, "DEMUXERS", probeList, "PROBEDECODERS", subtitledList, "DECODERS+TEXT", convertList, "DECODERS", probeEntries, "ENTRIES")
 	for _, name := range slices.Sorted(func(yield func(string) bool) {
 		for name := range calls {
 			if !yield(name) {
@@ -115,7 +146,10 @@ func TestEveryCallIsHardened(t *testing.T) {
 		}
 		if !strings.HasPrefix(name, "probe") {
 			has(before, "-nostdin")
-			has(after, "-sn", "-dn")
+			has(after, "-dn")
+			if !slices.Contains(after, "-sn") && !slices.Contains(after, "-c:s:0") {
+				t.Errorf("%s: subtitles are left to chance", name)
+			}
 			has(after, "-map")
 		}
 		if strings.Contains(name, " to ") {

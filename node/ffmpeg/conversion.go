@@ -11,9 +11,10 @@ import (
 // A conversion is one call of [Runner.Convert]: one child or several, one after
 // another, under common bounds.
 type conversion struct {
-	runner *Runner
-	p      Params
-	tell   func(Progress)
+	runner  *Runner
+	p       Params
+	carried Carriage
+	tell    func(Progress)
 
 	dir    string   // the children's working folder; empty: none of their own
 	report Report   // of all children so far
@@ -24,8 +25,8 @@ type conversion struct {
 // size is not what the user wants.
 func (c *conversion) run(ctx context.Context, s settings) error {
 	begin := 0.0
-	if look := analysisArgs(c.p, s); look != nil {
-		if s.twoPass() {
+	if look := analysisArgs(c.p, s, c.carried); look != nil {
+		if s.twoPass(c.carried) {
 			dir, err := os.MkdirTemp(filepath.Dir(c.p.Output), "passes-")
 			if err != nil {
 				return fmt.Errorf("folder for two passes: %w", err)
@@ -33,15 +34,18 @@ func (c *conversion) run(ctx context.Context, s settings) error {
 			defer os.RemoveAll(dir)
 			c.dir, s.pass = dir, 2
 		}
-		begin = s.lookingShare()
+		begin = s.lookingShare(c.carried)
 		res, err := c.pass(ctx, s, look, func(now Progress) Progress {
 			return Progress{Fraction: begin * now.Fraction, Speed: now.Speed}
 		})
 		if err != nil {
 			return err
 		}
-		if s.listens(c.p.Info) {
-			s.heard, _ = parseLoudness(res.stderr) // silence stays silence
+		s.heard = map[int]loudness{}
+		for _, sound := range c.carried.Sounds {
+			if heard, ok := parseLoudness(res.stderr, sound); ok { // silence stays silence
+				s.heard[sound.Index] = heard
+			}
 		}
 	}
 	if err := c.encode(ctx, s, begin); err != nil || s.sizeMB == 0 {
@@ -79,7 +83,7 @@ func (c *conversion) refit(ctx context.Context, s settings, begin float64) error
 
 // encode makes the output, whose share of all the work starts at begin.
 func (c *conversion) encode(ctx context.Context, s settings, begin float64) error {
-	_, err := c.pass(ctx, s, encodeArgs(c.p, s), func(now Progress) Progress {
+	_, err := c.pass(ctx, s, outputArgs(c.p, s, c.carried), func(now Progress) Progress {
 		now.Fraction = begin + (1-begin)*now.Fraction
 		return now
 	})
@@ -133,7 +137,7 @@ func (c *conversion) limits() childLimits {
 		wall:   left,
 		stall:  c.runner.limits.Stall,
 		cpu:    left * time.Duration(c.p.Threads),
-		memory: c.runner.limits.memoryFor(c.p.Threads),
+		memory: c.runner.memoryOf(c.p),
 		file:   uint64(c.p.MaxBytes) + headroom,
 	}
 }

@@ -30,6 +30,8 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -76,6 +78,8 @@ type Runner struct {
 	log    *slog.Logger
 	limits Limits
 	policy Policy
+
+	hardware atomic.Pointer[[]string] // encoders that were found to work
 }
 
 // New finds the tools, asks them what they can do, and returns a Runner. It
@@ -109,8 +113,9 @@ func (r *Runner) CanConvert(format string, o Options) error {
 	if err != nil {
 		return err
 	}
+	have := r.Encoders()
 	for _, name := range needs {
-		if !r.tools.Has(name) {
+		if !slices.Contains(have, name) {
 			return &Error{Kind: NoEncoder, Msg: fmt.Sprintf("The FFmpeg of this node has no encoder %s.", name)}
 		}
 	}

@@ -19,16 +19,15 @@ type Format struct {
 	muxer     string    // ffmpeg's name
 	muxArgs   []string  // its options
 	audio     audioCodec
-	cover     bool // a cover picture can be kept
 }
 
 // formats are the eleven formats of the contract. Their defaults are those of
 // the platform that malla replaces.
 var formats = []Format{
 	sound(Format{Name: "mp3", Type: "audio/mpeg", container: MP3, muxer: "mp3", muxArgs: []string{"-id3v2_version", "3"},
-		audio: lame, cover: true}, bitrate(8_000, 320_000), sizeOption),
+		audio: lame}, bitrate(8_000, 320_000), sizeOption),
 	sound(Format{Name: "flac", Type: "audio/flac", container: FLAC, muxer: "flac",
-		audio: flac, cover: true}, Option{Name: optCompression, Type: "integer", Default: strconv.Itoa(flacCompression), Min: 0, Max: 12}),
+		audio: flac}, Option{Name: optCompression, Type: "integer", Default: strconv.Itoa(flacCompression), Min: 0, Max: 12}),
 	sound(Format{Name: "wav", Type: "audio/wav", container: WAV, muxer: "wav", muxArgs: []string{"-rf64", "auto"},
 		audio: pcm}),
 	sound(Format{Name: "aac", Type: "audio/aac", container: AAC, muxer: "adts",
@@ -36,7 +35,7 @@ var formats = []Format{
 	sound(Format{Name: "ogg", Type: "audio/ogg", container: Ogg, muxer: "ogg",
 		audio: vorbis}, Option{Name: optQuality, Type: "number", Default: "5", Min: -1, Max: 10}, sizeOption),
 	sound(Format{Name: "m4a", Type: "audio/mp4", container: MOV, muxer: "ipod", muxArgs: fastStart,
-		audio: aac, cover: true}, bitrate(8_000, 512_000), sizeOption),
+		audio: aac}, bitrate(8_000, 512_000), sizeOption),
 	video(Format{Name: "mp4", Type: "video/mp4", container: MOV, muxer: "mp4", muxArgs: fastStart,
 		audio: aac.at(128_000)}, x264, x265, mpeg4),
 	video(Format{Name: "avi", Type: "video/x-msvideo", container: AVI, muxer: "avi",

@@ -18,9 +18,11 @@ const (
 	peakCeiling = -1.5 // dBTP: lossy encoders go above what they are given
 )
 
-// listener measures a sound: six times as fast as loudnorm does, with the same
-// result.
-const listener = "ebur128=peak=true:framelog=verbose"
+// listener is the filter that measures a sound: six times as fast as loudnorm
+// does, with the same result. It says its summary under the name of the sound.
+func listener(sound Stream) string { return listenerName(sound) + "=peak=true:framelog=verbose" }
+
+func listenerName(sound Stream) string { return "ebur128@s" + strconv.Itoa(sound.Index) }
 
 // limiter holds a sound below the ceiling (10^(-1.5/20) = 0.8414). At 192 kHz
 // it sees the peaks between samples. It looks 1 ms ahead.
@@ -43,11 +45,11 @@ func (l loudness) filter(target float64, sampleRate int) string {
 // summary is what ebur128 says at its end.
 var summary = regexp.MustCompile(`(?s)I: +(\S+) LUFS.*?Peak: +(\S+) dBFS`)
 
-// parseLoudness reads what an ffmpeg with the listener said. It is false when
-// that is not there, or when there is nothing to hear. Only the end counts:
-// before it stand texts from the file.
-func parseLoudness(stderr string) (loudness, bool) {
-	begin := strings.LastIndex(stderr, "[Parsed_ebur128")
+// parseLoudness reads what an ffmpeg with the sound's listener said. It is
+// false when that is not there, or when there is nothing to hear. Only the end
+// counts: before it stand texts from the file.
+func parseLoudness(stderr string, sound Stream) (loudness, bool) {
+	begin := strings.LastIndex(stderr, "["+listenerName(sound)+" ")
 	if begin < 0 {
 		return loudness{}, false
 	}

@@ -206,15 +206,18 @@ var (
 	// Covers are copied, never converted; a decoder tells only their size.
 	coverDecoders = []string{"png"}
 
+	// Subtitles that are text become the target's kind of text.
+	textDecoders = []string{"subrip", "srt", "ass", "ssa", "mov_text", "text", "webvtt"}
+
 	// ffprobe opens a decoder for every stream and gives up when one is not
 	// allowed. These belong to streams that ffmpeg is told to leave alone, so
 	// here they see no data to speak of.
-	probeDecoders = []string{"subrip", "srt", "ass", "ssa", "mov_text", "text", "webvtt", "dvbsub", "dvdsub", "pgssub",
-		"xsub", "cc_dec", "libzvbi_teletextdec", "bmp", "gif", "webp"}
+	probeDecoders = []string{"dvbsub", "dvdsub", "pgssub", "xsub", "cc_dec", "libzvbi_teletextdec", "bmp", "gif", "webp"}
 
-	convertList = strings.Join(slices.Concat(videoDecoders, audioDecoders, coverDecoders), ",")
-	probeList   = strings.Join(slices.Concat(videoDecoders, audioDecoders, coverDecoders, probeDecoders), ",")
-	demuxerList = strings.Join(demuxers, ",")
+	convertList   = strings.Join(slices.Concat(videoDecoders, audioDecoders, coverDecoders), ",")
+	subtitledList = strings.Join(slices.Concat(videoDecoders, audioDecoders, coverDecoders, textDecoders), ",")
+	probeList     = strings.Join(slices.Concat(videoDecoders, audioDecoders, coverDecoders, textDecoders, probeDecoders), ",")
+	demuxerList   = strings.Join(demuxers, ",")
 )
 
 // decodable is the set of codecs (not decoders) whose streams may be

@@ -30,8 +30,9 @@ type settings struct {
 	from, to     float64 // seconds of the input; to 0: its end
 	copy         string
 
-	pass  int      // of a picture in two passes: 1 or 2; 0: there is one
-	heard loudness // what the first pass measured of the sound; zero: nothing
+	chip  hardwareEncoder  // that encodes the film; zero: software does
+	pass  int              // of a picture in two passes: 1 or 2; 0: there is one
+	heard map[int]loudness // index of a sound that can be heard -> what the first pass measured of it
 }
 
 // clashes are options that cannot be asked for together.
@@ -144,8 +145,8 @@ func (s *settings) coherent(o Options) error {
 	return nil
 }
 
-// twoPass tells whether the picture is encoded in two passes.
-func (s settings) twoPass() bool {
+// rated tells whether the picture's size is chosen rather than its quality.
+func (s settings) rated() bool {
 	return s.format.Kind == Video && (s.videoBitrate != 0 || s.sizeMB != 0)
 }
 
@@ -162,7 +163,7 @@ func Recipe(format string, o Options) (string, error) {
 	words := []string{"v" + recipeVersion, s.format.Name}
 	if s.format.Kind == Video {
 		words = append(words, s.video.Name)
-		if _, ok := option(s.video.Options, optCRF); ok && !s.twoPass() {
+		if _, ok := option(s.video.Options, optCRF); ok && !s.rated() {
 			words = append(words, "crf="+strconv.Itoa(s.crf))
 		}
 		if s.preset != "" {
@@ -211,6 +212,9 @@ func Needs(format string, o Options) ([]string, error) {
 	s, err := resolve(format, o)
 	if err != nil {
 		return nil, err
+	}
+	if s.format.Kind == Video && s.encoder == hardware {
+		return []string{anyHardware(s.video.codec), s.audio.encoder}, nil
 	}
 	if s.format.Kind == Video {
 		return []string{s.video.Name, s.audio.encoder}, nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -19,42 +18,18 @@ type Report struct {
 	CPU     time.Duration // of all threads together
 	PeakRSS int64         // most memory at once in bytes, 0 where unknown
 	Log     string        // what ffmpeg complained about, without paths; mostly empty
+	Notes   []string      // sentences for people about what is lost, changed or copied
+	Copied  Copying       // what was not encoded
+
+	made *Info // what the output is, where that was looked at already
 }
 
-// Convert makes p.Output out of p.Input and tells progress, if it is not nil,
-// about twice a second from one goroutine; the last call has Fraction 1 and
-// comes only after success. It blocks until ffmpeg is gone: within a second
-// of the end of ctx. The policy is asked again. Nothing is left at p.Output
-// nor beside it after an error, which is an [*Error], an [*OptionError], or the
-// context's.
-func (r *Runner) Convert(ctx context.Context, p Params, progress func(Progress)) (Report, error) {
-	if p.MaxSeconds <= 0 {
-		p.MaxSeconds = (r.policy.MaxDuration + time.Minute).Seconds()
+// memoryOf is the address space that a conversion may have.
+func (r *Runner) memoryOf(p Params) uint64 {
+	if p.Hardware != "" && r.limits.Memory == 0 {
+		return hardwareMemory
 	}
-	if err := r.policy.Check(p.Info); err != nil {
-		return Report{}, err
-	}
-	p, s, err := prepare(p)
-	if err != nil {
-		return Report{}, err
-	}
-	if err := r.CanConvert(p.Format, p.Options); err != nil {
-		return Report{}, err
-	}
-	if progress == nil {
-		progress = func(Progress) {}
-	}
-	c := conversion{runner: r, p: p, tell: progress}
-	if err := c.run(ctx, s); err != nil {
-		if rm := os.Remove(p.Output); rm != nil && !errors.Is(rm, fs.ErrNotExist) {
-			r.log.Warn("half-made output stays", "err", rm)
-		}
-		return c.report, err
-	}
-	done := c.last
-	done.Fraction, done.Bytes = 1, c.report.Bytes
-	progress(done)
-	return c.report, nil
+	return r.limits.memoryFor(p.Threads)
 }
 
 // headroom is what a file may grow over the size at which ffmpeg is told to

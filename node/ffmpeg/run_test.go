@@ -247,7 +247,7 @@ func TestBoundsAreErrorsNotShortFiles(t *testing.T) {
 		{"wall clock", Limits{Wall: 200 * time.Millisecond}, func(p *Params) { p.Format = "webm" }, ErrTimeLimit},
 		{"size", Limits{}, func(p *Params) { p.MaxBytes = 100_000 }, ErrTooLarge},
 		{"duration", Limits{}, func(p *Params) { p.MaxSeconds = 1 }, ErrTooLarge},
-		{"memory", Limits{Memory: 300 << 20}, func(p *Params) { p.Format = "mp4" }, ErrMemory},
+		{"memory", Limits{Memory: 300 << 20}, func(p *Params) { p.Format, p.Options.Copy = "mp4", copyNever }, ErrMemory},
 		{"memory for the program itself", Limits{Memory: 100 << 20}, func(p *Params) { p.Format = "mp4" }, ErrMemory},
 		{"processor time", Limits{Wall: time.Second}, func(p *Params) { p.Format = "webm" }, ErrTimeLimit},
 		{"stall", Limits{Stall: time.Hour}, func(*Params) {}, nil},

@@ -32,19 +32,18 @@ func (s settings) forFile(info Info) (settings, error) {
 // fit chooses the bitrates that make the output as large as it may be.
 func (s settings) fit(info Info, seconds float64) (settings, error) {
 	rate := (s.sizeMB*megabyte*(1-sizeMargin) - s.wrapping(info, seconds)) * 8 / seconds
-	sound, hasSound := info.Audio()
+	sound, _ := info.Audio()
+	tracks := float64(len(soundsOf(info, rooms[s.format.Name])))
 	low, high := s.soundRange(sound)
 	if s.format.Kind == Audio {
 		s.bitrate = s.audio.step(min(int(rate), high), sound.SampleRate)
 		return s, s.impossible(rate, float64(low), info, seconds)
 	}
 	film, _ := info.Video()
-	if hasSound && s.bitrate == 0 {
-		s.bitrate = s.audio.step(min(max(int(rate/8), low), high), sound.SampleRate)
+	if tracks > 0 && s.bitrate == 0 {
+		s.bitrate = s.audio.step(min(max(int(rate/8/tracks), low), high), sound.SampleRate)
 	}
-	if hasSound {
-		rate -= float64(s.bitrate)
-	}
+	rate -= tracks * float64(s.bitrate)
 	least := max(videoRateOption.Min, s.video.density*s.pixelRate(film))
 	s.videoBitrate = int(min(max(rate, least), videoRateOption.Max))
 	return s, s.impossible(rate, least, info, seconds)
@@ -121,7 +120,7 @@ func (s settings) wrapping(info Info, seconds float64) float64 {
 	if film, ok := info.Video(); ok && s.format.Kind == Video {
 		count += s.rate(film) * seconds
 	}
-	if sound, ok := info.Audio(); ok {
+	for _, sound := range soundsOf(info, rooms[s.format.Name]) {
 		count += float64(max(sound.SampleRate, 44_100)) / 1000 * seconds
 	}
 	return 2_000 + frame*count
@@ -143,10 +142,10 @@ func (s settings) impossible(rate, least float64, info Info, seconds float64) er
 	return &OptionError{Field: "options.size_mb", Reason: fmt.Sprintf("%s is too small for %.1f s; choose %s or more, %s", number(s.sizeMB), seconds, number(smallest), cure)}
 }
 
-// soundBeside is the bitrate of the sound beside a picture.
+// soundBeside is the bitrate of all sounds beside a picture.
 func (s settings) soundBeside(info Info) int {
-	if _, ok := info.Audio(); ok && s.format.Kind == Video {
-		return s.bitrate
+	if s.format.Kind == Video {
+		return s.bitrate * len(soundsOf(info, rooms[s.format.Name]))
 	}
 	return 0
 }

@@ -1,6 +1,9 @@
 package ffmpeg
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // seeks tells whether ffmpeg can begin in the middle of a container and have
 // every frame from there on. In MPEG streams it lands where references are
@@ -38,6 +41,23 @@ func boundArgs(p Params, s settings) []string {
 		end = min(end, micro(s.to-s.from+chapterSlack))
 	}
 	return append(args, "-t", number(end))
+}
+
+// partArgs drop subtitles that reach over an end of the part that is wanted.
+// ffmpeg keeps their times: one that begins before the part would move all of it
+// back, one that ends after it would make it longer.
+func partArgs(s settings, c Carriage) []string {
+	var outside []string
+	if s.from != 0 {
+		outside = append(outside, `lt(pts\,0)`)
+	}
+	if s.to != 0 {
+		outside = append(outside, `gt(pts+d\,`+number(micro(s.to-s.from+chapterSlack))+`/tb)`)
+	}
+	if len(c.Subtitles) == 0 || len(outside) == 0 {
+		return nil
+	}
+	return []string{"-bsf:s", "noise=drop=" + strings.Join(outside, "+")}
 }
 
 // trimmed is how much of so many seconds is left; 0 is unknown in both.

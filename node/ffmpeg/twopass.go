@@ -15,56 +15,61 @@ const talkative = "level+info"
 // talks tells whether a child with these arguments tells more than errors.
 func talks(args []string) bool { return slices.Contains(args, talkative) }
 
-// listens tells whether the sound is measured before it is encoded.
-func (s settings) listens(info Info) bool {
-	_, ok := info.Audio()
-	return ok && s.loudness != 0
+// twoPass tells whether the film is encoded in two passes. Chips do it in one.
+func (s settings) twoPass(c Carriage) bool {
+	return s.rated() && s.encoder != hardware && c.Film != nil && !c.Copied.Film
 }
+
+// listens tells whether the sounds are measured before they are encoded.
+func (s settings) listens(c Carriage) bool { return len(c.Sounds) > 0 && s.loudness != 0 }
 
 // analysisArgs are the arguments of the ffmpeg that looks and listens before
 // another one makes the output: the picture's first pass, the sound's loudness.
 // They are nil where there is nothing to find out.
-func analysisArgs(p Params, s settings) []string {
-	listens := s.listens(p.Info)
-	if !s.twoPass() && !listens {
+func analysisArgs(p Params, s settings, c Carriage) []string {
+	listens := s.listens(c)
+	if !s.twoPass(c) && !listens {
 		return nil
 	}
 	level := "error"
 	if listens {
 		level = talkative
 	}
-	args := inputArgs(globalAt(level, p.Threads), p, s)
-	if s.twoPass() {
+	args := inputArgs(globalAt(level, p.Threads), p, s, convertList)
+	if s.twoPass(c) {
 		s.pass = 1
 		args = append(args, videoArgs(p, s)...)
 	}
 	if listens {
-		args = append(args, listenArgs(p, s)...)
+		args = append(args, listenArgs(p, s, c)...)
 	}
 	args = append(args, "-sn", "-dn", "-threads", strconv.Itoa(p.Threads))
 	args = append(args, boundArgs(p, s)...)
 	return append(args, "-f", "null", "-")
 }
 
-// listenArgs measure the sound as the output will have it, before it is brought
-// to its loudness.
-func listenArgs(p Params, s settings) []string {
-	sound, _ := p.Info.Audio()
-	filter := listener
-	if layouts := s.layouts(sound); layouts != "" {
-		filter = "aformat=channel_layouts=" + layouts + "," + filter
+// listenArgs measure the sounds as the output will have them, before they are
+// brought to their loudness.
+func listenArgs(p Params, s settings, c Carriage) []string {
+	var args []string
+	for i, sound := range c.Sounds {
+		filter := listener(sound)
+		if layouts := s.layouts(sound); layouts != "" {
+			filter = "aformat=channel_layouts=" + layouts + "," + filter
+		}
+		if s.from != 0 && !p.Info.Container.seeks() {
+			filter = "atrim=start=" + number(s.from) + "," + filter // ffmpeg's own cut comes behind
+		}
+		args = append(args, "-map", mapped(sound), "-filter:a:"+strconv.Itoa(i), filter)
 	}
-	if s.from != 0 && !p.Info.Container.seeks() {
-		filter = "atrim=start=" + number(s.from) + "," + filter // ffmpeg's own cut comes behind
-	}
-	return []string{"-map", mapped(sound), "-c:a", "pcm_s16le", "-af", filter}
+	return append(args, "-c:a", pcm.encoder)
 }
 
 // lookingShare is how much of the whole work the analysis is, by feel: progress
 // should not jump.
-func (s settings) lookingShare() float64 {
+func (s settings) lookingShare(c Carriage) float64 {
 	switch {
-	case s.twoPass():
+	case s.twoPass(c):
 		return 0.4
 	case s.format.Kind == Video:
 		return 0.1

@@ -66,6 +66,9 @@ func CheckOutput(in, out Info, format string, o Options) error {
 		case s.channels != 0 && sound.Channels != s.channels:
 			return badOutput(fmt.Sprintf("its sound has %d channels instead of %d", sound.Channels, s.channelsOf(src)))
 		}
+		if got, want := sounds(out), len(soundsOf(in, rooms[f.Name])); got < want {
+			return badOutput(fmt.Sprintf("it has %d sound tracks instead of %d", got, want))
+		}
 	}
 	if s.sizeMB != 0 && out.Size > s.limit() {
 		return badOutput("it is larger than " + number(s.sizeMB) + " MB")

@@ -1,0 +1,87 @@
+package ffmpeg
+
+import "strconv"
+
+// restArgs map and encode everything but the film: sounds, subtitles, fonts,
+// the cover, chapters and tags. c.Film tells whether a film stands in front.
+func restArgs(p Params, s settings, c Carriage) []string {
+	args := soundMaps(p.Info, c)
+	if c.Copied.Sound {
+		args = append(args, "-c:a", "copy")
+	} else {
+		args = append(args, audioArgs(c.Sounds, s)...)
+	}
+	args = append(args, subtitleArgs(c)...)
+	args = append(args, partArgs(s, c)...)
+	for _, font := range c.Fonts {
+		args = append(args, "-map", mapped(font))
+	}
+	if len(c.Fonts) > 0 {
+		args = append(args, "-c:t", "copy")
+	}
+	args = append(args, coverArgs(c)...)
+	return append(args, tagArgs(p.Info)...)
+}
+
+// soundMaps choose the sound tracks. The one that is heard stays the one that
+// players take, whatever the old container told or did not tell.
+func soundMaps(info Info, c Carriage) []string {
+	if len(c.Sounds) == 0 {
+		return []string{"-an"}
+	}
+	heard, _ := info.Audio()
+	var args, dispositions []string
+	for i, sound := range c.Sounds {
+		args = append(args, "-map", mapped(sound))
+		if len(c.Sounds) > 1 && sound == heard {
+			dispositions = []string{"-disposition:a:" + strconv.Itoa(i), "+default"}
+		}
+	}
+	return append(args, dispositions...)
+}
+
+// subtitleArgs keep subtitles. Without a word about them ffmpeg would switch
+// the first on by default.
+func subtitleArgs(c Carriage) []string {
+	if len(c.Subtitles) == 0 {
+		return []string{"-sn"}
+	}
+	var args []string
+	for i, sub := range c.Subtitles {
+		n := strconv.Itoa(i)
+		args = append(args, "-map", mapped(sub.Stream), "-c:s:"+n, sub.Encoder)
+		if !sub.Default {
+			args = append(args, "-disposition:s:"+n, "-default")
+		}
+	}
+	return args
+}
+
+// coverArgs copy the cover, undecoded.
+func coverArgs(c Carriage) []string {
+	if c.Cover == nil {
+		if c.Film == nil {
+			return []string{"-vn"}
+		}
+		return nil
+	}
+	n := "0"
+	if c.Film != nil {
+		n = "1"
+	}
+	return []string{"-map", mapped(*c.Cover), "-c:v:" + n, "copy", "-disposition:v:" + n, "attached_pic"}
+}
+
+// tagArgs keep titles and chapters.
+func tagArgs(info Info) []string {
+	args := []string{"-map_metadata", "0"}
+	if info.Container == Ogg { // which keeps its tags with the stream
+		if sound, ok := info.Audio(); ok {
+			args = append(args, "-map_metadata:g", "0:s:"+strconv.Itoa(sound.Index))
+		}
+	}
+	if info.Container == MOV { // notes about the old container, wrong in the new one
+		args = append(args, "-metadata", "major_brand=", "-metadata", "minor_version=", "-metadata", "compatible_brands=")
+	}
+	return append(args, "-map_chapters", "0")
+}
