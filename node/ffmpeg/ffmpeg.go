@@ -9,9 +9,9 @@
 // becomes an argument: formats, codecs and options are looked up in tables
 // and numbers are parsed and printed again.
 //
-// Deciding is pure: [Sniff], [ParseOptions], [CheckFit], [ConvertArgs],
-// [Recipe], [Needs], [Policy.Check] and [CheckOutput] are functions without
-// I/O. Acting is [Runner]: [Runner.Probe], [Runner.Convert], [Runner.Generate].
+// Deciding is pure: [Sniff], [ParseOptions], [ParsePurpose], [CheckFit],
+// [CheckOptions], [ConvertArgs], [Recipe], [Needs], [Policy.Check] and
+// [CheckOutput] are functions without I/O. Acting is [Runner]: [Runner.Probe], [Runner.Convert], [Runner.Generate].
 //
 // # Errors
 //

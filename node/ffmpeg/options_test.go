@@ -3,6 +3,7 @@ package ffmpeg
 import (
 	"encoding/json"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 )
@@ -167,6 +168,10 @@ func TestResolveTrustsNoOptions(t *testing.T) {
 	}{
 		{"mp4", Options{CRF: &n}}, {"mp4", Options{Preset: "x"}}, {"mp4", Options{VideoCodec: "-y"}}, {"mp4", Options{Bitrate: 192000}},
 		{"mp3", Options{Bitrate: 1}}, {"ogg", Options{Quality: &q}}, {"flac", Options{Compression: &n}}, {"wav", Options{CRF: &n}}, {"none", Options{}},
+		{"mp4", Options{Resolution: "-1p"}}, {"mp4", Options{FPS: -1}}, {"mp4", Options{FPS: math.NaN()}}, {"mp4", Options{Profile: "-y"}}, {"mp4", Options{Encoder: "-y"}},
+		{"mp4", Options{Copy: "-y"}}, {"mp4", Options{Channels: 5}}, {"mp3", Options{Channels: 6}}, {"mp4", Options{Loudness: 1}}, {"mp4", Options{From: -1}},
+		{"mp4", Options{From: 2, To: 1}}, {"mp4", Options{From: math.Inf(1)}}, {"mp4", Options{VideoBitrate: 1}}, {"mp4", Options{AudioBitrate: -5}},
+		{"mp4", Options{SizeMB: 1e9}}, {"mp4", Options{SizeMB: 5, VideoBitrate: 500_000}}, {"mp4", Options{From: 11}},
 	} {
 		var oe *OptionError
 		_, err := ConvertArgs(Params{Input: "/in", Output: "/out", Info: filmInfo, Format: row.format, Options: row.o})
@@ -252,6 +257,8 @@ func FuzzParseOptions(f *testing.F) {
 	f.Add("mp4", []byte(`{"crf": "23", "preset": "slow", "video_codec": "libx264"}`))
 	f.Add("mp3", []byte(`{"bitrate": "192k"}`))
 	f.Add("ogg", []byte(`{"quality": 5e0}`))
+	f.Add("mp4", []byte(`{"fps": "24000/1001", "from": "1:02:03.5", "to": 4000, "resolution": "720p", "channels": 2, "loudness": -16}`))
+	f.Add("mkv", []byte(`{"size_mb": 12.5, "audio_bitrate": "0.1M", "copy": "never", "encoder": "hardware", "profile": "main"}`))
 	f.Fuzz(func(t *testing.T, format string, raw []byte) {
 		o, err := ParseOptions(format, raw)
 		if err != nil {
