@@ -177,7 +177,7 @@ func inputArgs(args []string, p Params, s settings) []string {
 // videoArgs choose the film's stream and its encoder.
 func videoArgs(p Params, s settings) []string {
 	film, _ := p.Info.Video()
-	args := []string{"-map", mapped(film), "-vf", pictureFilter(film, s)}
+	args := []string{"-map", mapped(film), "-vf", s.cut(p.Info, "trim") + pictureFilter(film, s)}
 	if s.video.Name != ffv1.Name { // which keeps the pixels as they are
 		args = append(args, "-pix_fmt", "yuv420p")
 	}
@@ -305,7 +305,7 @@ func audioArgs(p Params, s settings) []string {
 	case a.encoder == vorbis.encoder && s.format.Kind == Audio:
 		args = append(args, "-q:a", number(s.quality))
 	}
-	if filter := soundFilter(sound, s); filter != "" {
+	if filter := strings.TrimSuffix(s.cut(p.Info, "atrim")+soundFilter(sound, s), ","); filter != "" {
 		args = append(args, "-af", filter)
 	}
 	switch {

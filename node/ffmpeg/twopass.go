@@ -50,14 +50,14 @@ func analysisArgs(p Params, s settings) []string {
 // to its loudness.
 func listenArgs(p Params, s settings) []string {
 	sound, _ := p.Info.Audio()
-	filter := listener
-	if layouts := s.layouts(sound); layouts != "" {
-		filter = "aformat=channel_layouts=" + layouts + "," + filter
-	}
+	filter := s.cut(p.Info, "atrim")
 	if s.from != 0 && !p.Info.Container.seeks() {
-		filter = "atrim=start=" + number(s.from) + "," + filter // ffmpeg's own cut comes behind
+		filter += "atrim=start=" + number(s.from) + "," // ffmpeg's own comes behind
 	}
-	return []string{"-map", mapped(sound), "-c:a", "pcm_s16le", "-af", filter}
+	if layout := s.layouts(sound); layout != s.audio.layouts { // it is to be mixed
+		filter += "aformat=channel_layouts=" + layout + ","
+	}
+	return []string{"-map", mapped(sound), "-c:a", "pcm_s16le", "-af", filter + listener}
 }
 
 // lookingShare is how much of the whole work the analysis is, by feel: progress
