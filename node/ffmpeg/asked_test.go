@@ -1,14 +1,10 @@
 package ffmpeg
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -191,6 +187,7 @@ func TestLoudnessComesOut(t *testing.T) {
 	noise := makeMedia(t, "in.wav", noiseArgs...)
 	mono96 := makeMedia(t, "in.flac", "-f", "lavfi", "-i", "anoisesrc=d=5:c=pink:r=96000:a=0.01:seed=2", "-c:a", "flac")
 	surround := makeMedia(t, "in.wav", with(noiseArgs[:4], "-af", "aformat=channel_layouts=5.1(side)", "-c:a", "pcm_s16le")...)
+	nameless := makeMedia(t, "in.wav", "-f", "lavfi", "-i", "anoisesrc=d=4:c=pink:r=44100:a=0.1:seed=7", "-af", "pan=3c|c0=c0|c1=c0|c2=c0")
 	film := makeMedia(t, "in.mkv", grainArgs...)
 	short := makeMedia(t, "in.wav", "-f", "lavfi", "-i", "anoisesrc=d=1:c=pink:r=44100:a=0.1:seed=2")
 	for _, row := range []struct {
@@ -203,18 +200,22 @@ func TestLoudnessComesOut(t *testing.T) {
 		{noise, "ogg", `{"loudness": "-14", "channels": 1}`, -14, 44100},
 		{noise, "wav", `{"loudness": "-31"}`, -31, 44100},
 		{surround, "mp3", `{"loudness": -20}`, -20, 44100},
+		{nameless, "aac", `{"loudness": -16}`, -16, 44100},
 		{mono96, "flac", `{"loudness": -18}`, -18, 96000},
 		{short, "m4a", `{"loudness": -16}`, -16, 44100},
 		{film, "mp4", `{"loudness": -16, "preset": "ultrafast"}`, -16, 48000},
-		{film, "webm", `{"loudness": -23, "preset": "ultrafast", "to": 3}`, -23, 48000},
+		{film, "webm", `{"loudness": -23, "preset": "ultrafast", "resolution": "240p", "fps": 5}`, -23, 48000},
 	} {
-		out, path := asked(t, r, row.in, row.format, row.raw)
-		if got := loud(t, path); !near(got, row.want, 1) {
-			t.Errorf("%s %s: %v LUFS, the input has %v", row.format, row.raw, got, loud(t, row.in))
-		}
-		if s, _ := out.Audio(); s.SampleRate != row.rate {
-			t.Errorf("%s %s: %d Hz", row.format, row.raw, s.SampleRate)
-		}
+		t.Run(row.format+" "+row.raw, func(t *testing.T) {
+			t.Parallel()
+			out, path := asked(t, r, row.in, row.format, row.raw)
+			if got := loud(t, path); !near(got, row.want, 1) {
+				t.Errorf("%v LUFS, the input has %v", got, loud(t, row.in))
+			}
+			if s, _ := out.Audio(); s.SampleRate != row.rate {
+				t.Errorf("%d Hz", s.SampleRate)
+			}
+		})
 	}
 }
 
@@ -225,209 +226,5 @@ func TestSilenceAndSilentFilmsHaveNoLoudness(t *testing.T) {
 	mute := makeMedia(t, "in.avi", "-f", "lavfi", "-i", "testsrc2=size=64x64:rate=10:duration=1", "-c:v", "mpeg4")
 	if out, _ := asked(t, r, mute, "mp4", `{"loudness": -16, "channels": 2, "audio_bitrate": "96k"}`); len(out.Streams) != 1 {
 		t.Errorf("%+v", out)
-	}
-}
-
-func TestTrimIsExact(t *testing.T) {
-	r := newRunner(t, Limits{})
-	mp4 := makeMedia(t, "in.mp4", countArgs...)
-	rows := []struct {
-		raw      string
-		from, to float64
-	}{
-		{`{"video_codec": "ffv1", "from": 1, "to": 2.2}`, 1, 2.2},
-		{`{"video_codec": "ffv1", "from": "0:02.52"}`, 2.52, 10},
-		{`{"video_codec": "ffv1", "to": "0:00:01.04"}`, 0, 1.04},
-	}
-	for ext, some := range map[string]int{"mp4": 3, "mkv": 1, "avi": 1, "ts": 2} {
-		in := mp4
-		switch ext {
-		case "mkv", "ts":
-			in = makeMedia(t, "in."+ext, "-i", mp4, "-map", "0", "-c", "copy")
-		case "avi":
-			in = makeMedia(t, "in."+ext, "-i", mp4, "-c:v", "ffv1", "-c:a", "mp3")
-		}
-		t.Run(ext, func(t *testing.T) {
-			t.Parallel()
-			all := frames(t, in)
-			for _, row := range rows[:some] {
-				_, path := asked(t, r, in, "mkv", row.raw)
-				got := frames(t, path)
-				if want := hashes(all, row.from, row.to); len(want) < 20 || !slices.Equal(hashes(got, 0, 10), want) {
-					t.Errorf("%s: %d frames instead of %d", row.raw, len(got), len(want))
-				}
-				if got[0].at > 0.04 {
-					t.Errorf("%s: begins at %v s", row.raw, got[0].at)
-				}
-			}
-		})
-	}
-	samples := func(path string) int {
-		return len(say(t, "-v", "error", "-i", path, "-f", "s16le", "-ac", "1", "-")) / 2
-	}
-	for _, in := range []string{song(t), makeMedia(t, "in.ogg", with(toneArgs, "-c:a", "libvorbis")...), makeMedia(t, "in.aac", with(toneArgs, "-c:a", "aac")...)} {
-		_, path := asked(t, r, in, "wav", `{"from": 0.5, "to": 1.25}`)
-		if n := samples(path); !near(float64(n), 0.75*44100, 50) {
-			t.Errorf("%s: %d samples", filepath.Base(in), n)
-		}
-	}
-}
-
-func TestTrimKeepsCoverAndChapters(t *testing.T) {
-	r := newRunner(t, Limits{})
-	for _, format := range []string{"mp3", "m4a", "flac"} {
-		out, _ := asked(t, r, songWithCover(t, "a.mp3", "c.jpg"), format, `{"from": 0.5, "to": 1.5}`)
-		if _, ok := out.Cover(); !ok || !near(out.Duration, 1, 0.1) || out.Tags["title"] != "Ça va" {
-			t.Errorf("%s: %+v", format, out)
-		}
-	}
-}
-
-func TestTrimBeyondTheEndIsRefused(t *testing.T) {
-	for raw, want := range map[string]string{
-		`{"from": 10}`:            "options.from: the file is 10.0 s long; choose an earlier time",
-		`{"from": 2, "to": 10.4}`: "",
-		`{"to": 11}`:              "options.to: the file is 10.0 s long; choose an earlier time or leave it out",
-	} {
-		o, err := ParseOptions("mp3", json.RawMessage(raw))
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = CheckOptions(songInfo, "mp3", o)
-		if (err == nil) != (want == "") || err != nil && err.Error() != want {
-			t.Errorf("%s: got %v", raw, err)
-		}
-		guess := songInfo
-		guess.Estimated = true
-		if err := CheckOptions(guess, "mp3", o); err != nil {
-			t.Errorf("%s, the duration is a guess: %v", raw, err)
-		}
-	}
-}
-
-func TestSizeFitsAndIsUsed(t *testing.T) {
-	r := newRunner(t, Limits{})
-	noise := makeMedia(t, "in.wav", noiseArgs...)
-	grain := makeMedia(t, "in.mkv", grainArgs...)
-	for _, row := range []struct {
-		in, format, raw string
-		size            float64 // in MB
-	}{
-		{noise, "mp3", `{"size_mb": 0.1}`, 0.1},
-		{noise, "m4a", `{"size_mb": 0.15}`, 0.15},
-		{noise, "aac", `{"size_mb": "0.1", "channels": 1}`, 0.1},
-		{noise, "ogg", `{"size_mb": 0.12}`, 0.12},
-		{grain, "mp4", `{"size_mb": 0.25}`, 0.25},
-		{grain, "mp4", `{"size_mb": 0.12, "from": 1, "to": 3, "loudness": -16}`, 0.12},
-		{grain, "mp4", `{"size_mb": 0.25, "video_codec": "libx265", "preset": "ultrafast"}`, 0.25},
-		{grain, "avi", `{"size_mb": 0.5, "audio_bitrate": "64k"}`, 0.5},
-		{grain, "webm", `{"size_mb": 0.1, "preset": "ultrafast", "to": 1.5}`, 0.1},
-		{grain, "webm", `{"size_mb": 0.3, "preset": "ultrafast", "video_codec": "libvpx"}`, 0.3},
-		{grain, "mkv", `{"size_mb": 0.3, "preset": "ultrafast", "resolution": "240p"}`, 0.3},
-	} {
-		t.Run(row.format+" "+row.raw, func(t *testing.T) {
-			t.Parallel()
-			out, _ := asked(t, r, row.in, row.format, row.raw)
-			share := float64(out.Size) / (row.size * 1e6)
-			t.Logf("%.3f of the size", share)
-			if share > 1 || share < 0.8 {
-				t.Errorf("%d bytes are %.3f of the size", out.Size, share)
-			}
-		})
-	}
-}
-
-func TestImpossibleSizesNameTheSmallest(t *testing.T) {
-	for _, row := range []struct {
-		info              Info
-		format, raw, want string
-	}{
-		{songInfo, "mp3", `{"size_mb": 0.02}`, "options.size_mb: 0.02 is too small for 10.0 s; choose 0.05 or more, or a shorter part"},
-		{filmInfo, "mp4", `{"size_mb": 0.05}`, "options.size_mb: 0.05 is too small for 10.0 s; choose"},
-		{Info{Kind: Audio, Container: AAC, Streams: songInfo.Streams[:1]}, "mp3", `{"size_mb": 1}`, "options.size_mb: needs a file that tells how long it is"},
-	} {
-		o, err := ParseOptions(row.format, json.RawMessage(row.raw))
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = CheckOptions(row.info, row.format, o)
-		if err == nil || !strings.HasPrefix(err.Error(), row.want) {
-			t.Errorf("%s %s: got %v", row.format, row.raw, err)
-		}
-		var smallest float64
-		if _, after, ok := strings.Cut(err.Error(), "choose "); ok && json.Unmarshal([]byte(strings.Fields(after)[0]), &smallest) == nil {
-			if err := CheckOptions(row.info, row.format, Options{SizeMB: smallest}); err != nil {
-				t.Errorf("%s: the smallest is no good: %v", row.format, err)
-			}
-		}
-	}
-}
-
-func TestWhatCannotFitIsAnError(t *testing.T) {
-	r := newRunner(t, Limits{})
-	// The picture of a song is worth more than the size: no bitrate is low enough.
-	cover := makeMedia(t, "c.png", "-f", "lavfi", "-i", "color=size=400x400,noise=alls=100:all_seed=1", "-frames:v", "1")
-	in := makeMedia(t, "in.flac", "-i", song(t), "-i", cover, "-map", "0:a", "-map", "1:v", "-c:v", "copy", "-disposition:v:0", "attached_pic")
-	p := Params{Input: in, Info: probe(t, r, in), Output: filepath.Join(t.TempDir(), "out"), Format: "mp3", Options: Options{SizeMB: 0.1}, Threads: 1}
-	_, err := r.Convert(t.Context(), p, nil)
-	if !errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), "does not fit in 0.1 MB") {
-		t.Errorf("got %v", err)
-	}
-	if _, err := os.Stat(p.Output); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the output stays: %v", err)
-	}
-}
-
-func TestVideoBitrateInTwoPasses(t *testing.T) {
-	r := newRunner(t, Limits{})
-	in := makeMedia(t, "in.mkv", grainArgs...)
-	for format, raw := range map[string]string{
-		"mp4":  `{"video_bitrate": "400k"}`,
-		"avi":  `{"video_bitrate": "800k"}`,
-		"webm": `{"video_bitrate": "0.5M", "preset": "veryfast"}`,
-	} {
-		o, err := ParseOptions(format, json.RawMessage(raw))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var all []Progress
-		p := Params{Input: in, Info: probe(t, r, in), Output: filepath.Join(t.TempDir(), "out"), Format: format, Options: o, Threads: 1}
-		if _, err := r.Convert(t.Context(), p, func(now Progress) { all = append(all, now) }); err != nil {
-			t.Fatal(err)
-		}
-		mustBeAlone(t, p.Output)
-		for i := range all[1:] {
-			if all[i+1].Fraction < all[i].Fraction {
-				t.Errorf("%s: progress falls from %v to %v", format, all[i].Fraction, all[i+1].Fraction)
-			}
-		}
-		if all[0].Fraction > 0.5 || all[len(all)-1].Fraction != 1 {
-			t.Errorf("%s: progress from %v to %v", format, all[0].Fraction, all[len(all)-1].Fraction)
-		}
-		var bits float64
-		for line := range strings.Lines(say(t, "-v", "error", "-i", p.Output, "-map", "0:v", "-c", "copy", "-f", "framecrc", "-")) {
-			if f := strings.Split(line, ","); !strings.HasPrefix(line, "#") {
-				n, _ := parseNumber(strings.TrimSpace(f[4]))
-				bits += n * 8
-			}
-		}
-		want, _ := parseBitrate(o.VideoBitrate.String())
-		if got := bits / 4; !near(got/want, 1, 0.15) {
-			t.Errorf("%s: %.0f bits a second, want %.0f", format, got, want)
-		}
-	}
-}
-
-func TestACancelledPassLeavesNothing(t *testing.T) {
-	r := newRunner(t, Limits{})
-	p := slowFilm(t, r)
-	p.Options = Options{VideoBitrate: 500_000}
-	ctx, cancel := context.WithCancel(t.Context())
-	if _, err := r.Convert(ctx, p, func(Progress) { cancel() }); err == nil {
-		t.Error("it ended well")
-	}
-	entries, err := os.ReadDir(filepath.Dir(p.Output))
-	if err != nil || len(entries) != 0 {
-		t.Errorf("%v stay, %v", entries, err)
 	}
 }

@@ -106,8 +106,9 @@ func (p Params) chip(s settings) (hardwareEncoder, error) {
 }
 
 // chipArgs choose the film's stream and the hardware that encodes it.
-func chipArgs(film Stream, s settings) []string {
-	args := append([]string{"-map", mapped(film)}, s.chip.args(pictureFilter(film, s), s.crf, s.videoBitrate)...)
+func chipArgs(info Info, s settings) []string {
+	film, _ := info.Video()
+	args := append([]string{"-map", mapped(film)}, s.chip.args(s.cut(info, "trim")+pictureFilter(film, s), s.crf, s.videoBitrate)...)
 	if s.profile != "" {
 		args = append(args, "-profile:v:0", s.chip.profile(s.profile))
 	}

@@ -9,7 +9,7 @@ func restArgs(p Params, s settings, c Carriage) []string {
 	if c.Copied.Sound {
 		args = append(args, "-c:a", "copy")
 	} else {
-		args = append(args, audioArgs(c.Sounds, s)...)
+		args = append(args, audioArgs(p.Info, c.Sounds, s)...)
 	}
 	args = append(args, subtitleArgs(c)...)
 	args = append(args, partArgs(s, c)...)

@@ -10,27 +10,39 @@ import (
 // missing, so they are decoded from their start.
 func (c Container) seeks() bool { return c != MPEGTS && c != MPEGPS }
 
-// seekArgs make the input begin and end where the user wants. What lies between
-// the keyframe before and the moment itself is decoded and dropped.
+// seekArgs make the input begin where the user wants. What lies between the
+// keyframe before and the moment itself is decoded and dropped.
 func seekArgs(info Info, s settings) []string {
-	var args []string
-	end := s.to
-	if s.from != 0 && info.Container.seeks() {
-		args = append(args, "-ss", number(s.from))
-		end = micro(s.to - s.from)
+	if s.from == 0 || !info.Container.seeks() {
+		return nil
 	}
-	if s.to != 0 {
-		args = append(args, "-t", number(end))
-	}
-	return args
+	return []string{"-ss", number(s.from)}
 }
 
-// chapterSlack is how much longer, in seconds, the output may be than what is
-// read for it: its own end is rounded to frames and would take the last one.
-const chapterSlack = 0.1
+// end is where the output ends in seconds after the moment at which ffmpeg
+// begins to decode; 0: at the input's end.
+func (s settings) end(info Info) float64 {
+	if s.to == 0 || !info.Container.seeks() {
+		return s.to
+	}
+	return micro(s.to - s.from)
+}
 
-// boundArgs make the output end at our own bound. A user's end is in the
-// input's arguments; here it only keeps the chapters behind it out.
+// cut is the filter that ends a picture or a sound: ffmpeg's own -t counts
+// from the first frame that is there, or rounds to frames.
+func (s settings) cut(info Info, filter string) string {
+	if s.to == 0 {
+		return ""
+	}
+	return filter + "=end=" + number(s.end(info)) + ","
+}
+
+// boundSlack is how much later, in seconds, ffmpeg ends than the cut, so that it
+// does not cut again.
+const boundSlack = 0.1
+
+// boundArgs make the output end at our own bound, or behind the cut, where no
+// chapters are wanted and nothing is to be read any more.
 func boundArgs(p Params, s settings) []string {
 	var args []string
 	if s.from != 0 && !p.Info.Container.seeks() {
@@ -38,7 +50,7 @@ func boundArgs(p Params, s settings) []string {
 	}
 	end := p.MaxSeconds
 	if s.to != 0 {
-		end = min(end, micro(s.to-s.from+chapterSlack))
+		end = min(end, micro(s.to-s.from+boundSlack))
 	}
 	return append(args, "-t", number(end))
 }
@@ -52,7 +64,7 @@ func partArgs(s settings, c Carriage) []string {
 		outside = append(outside, `lt(pts\,0)`)
 	}
 	if s.to != 0 {
-		outside = append(outside, `gt(pts+d\,`+number(micro(s.to-s.from+chapterSlack))+`/tb)`)
+		outside = append(outside, `gt(pts+d\,`+number(micro(s.to-s.from+boundSlack))+`/tb)`)
 	}
 	if len(c.Subtitles) == 0 || len(outside) == 0 {
 		return nil

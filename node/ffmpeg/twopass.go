@@ -53,14 +53,14 @@ func analysisArgs(p Params, s settings, c Carriage) []string {
 func listenArgs(p Params, s settings, c Carriage) []string {
 	var args []string
 	for i, sound := range c.Sounds {
-		filter := listener(sound)
-		if layouts := s.layouts(sound); layouts != "" {
-			filter = "aformat=channel_layouts=" + layouts + "," + filter
-		}
+		filter := s.cut(p.Info, "atrim")
 		if s.from != 0 && !p.Info.Container.seeks() {
-			filter = "atrim=start=" + number(s.from) + "," + filter // ffmpeg's own cut comes behind
+			filter += "atrim=start=" + number(s.from) + "," // ffmpeg's own comes behind
 		}
-		args = append(args, "-map", mapped(sound), "-filter:a:"+strconv.Itoa(i), filter)
+		if layout := s.layouts(sound); layout != s.audio.layouts { // it is to be mixed
+			filter += "aformat=channel_layouts=" + layout + ","
+		}
+		args = append(args, "-map", mapped(sound), "-filter:a:"+strconv.Itoa(i), filter+listener(sound))
 	}
 	return append(args, "-c:a", pcm.encoder)
 }
