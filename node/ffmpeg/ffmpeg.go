@@ -9,9 +9,10 @@
 // becomes an argument: formats, codecs and options are looked up in tables
 // and numbers are parsed and printed again.
 //
-// Deciding is pure: [Sniff], [ParseOptions], [CheckFit], [ConvertArgs],
-// [Recipe], [Needs], [Policy.Check] and [CheckOutput] are functions without
-// I/O. Acting is [Runner]: [Runner.Probe], [Runner.Convert], [Runner.Generate].
+// Deciding is pure: [Sniff], [ParseOptions], [CheckFit], [Carry], [Copies],
+// [ConvertArgs], [RestArgs], [Recipe], [Needs], [NeedBits], [Policy.Check] and
+// [CheckOutput] are functions without I/O. Acting is [Runner]: [Runner.Probe],
+// [Runner.Convert], [Runner.Describe], [Runner.Generate], [Runner.ProbeHardware].
 //
 // # Errors
 //

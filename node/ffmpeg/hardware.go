@@ -153,6 +153,7 @@ func (r *Runner) ProbeHardware(ctx context.Context) []string {
 func (r *Runner) tryHardware(ctx context.Context, h hardwareEncoder) bool {
 	res, err := runChild(ctx, child{
 		path:   r.tools.FFmpeg,
+		env:    r.tools.env,
 		args:   tryArgs(h),
 		limits: childLimits{wall: hardwareTry, cpu: hardwareTry, memory: hardwareMemory},
 	})

@@ -30,6 +30,7 @@ var (
 type child struct {
 	path   string
 	args   []string
+	env    []string  // beside what all children get
 	stdout io.Writer // called by one goroutine; an error from it ends the child
 	limits childLimits
 
@@ -71,7 +72,7 @@ func runChild(ctx context.Context, c child) (outcome, error) {
 	out := &watchedWriter{to: c.stdout, stop: stop}
 	cmd := exec.CommandContext(limited, c.path, c.args...)
 	cmd.Dir = "/"
-	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/nonexistent", "LC_ALL=C"}
+	cmd.Env = append([]string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/nonexistent", "LC_ALL=C"}, c.env...)
 	cmd.Stdout, cmd.Stderr = out, tail
 	cmd.SysProcAttr = ownGroup()
 	cmd.Cancel = func() error { return killGroup(cmd.Process) }

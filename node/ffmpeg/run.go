@@ -29,6 +29,7 @@ func (r *Runner) convertOnce(ctx context.Context, p Params, args []string, progr
 	reader := &progressReader{duration: expected(p.Info, p.Format), report: progress}
 	c := child{
 		path:   r.tools.FFmpeg,
+		env:    r.tools.env,
 		args:   args,
 		stdout: reader,
 		alive:  reader.advance.Load,
