@@ -3,6 +3,7 @@ package ffmpeg
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -179,7 +180,7 @@ func (p Params) args(streams func(Params, settings, Carriage) []string) ([]strin
 	}
 	args := append(global(p.Threads), chip.before...)
 	args = append(args, "-threads", strconv.Itoa(p.Threads))
-	args = append(args, guards(p.Info.Container, decodersFor(c))...)
+	args = append(args, guards(p.Info.Container, decodersFor(p.Info))...)
 	args = append(args, "-i", "file:"+p.Input)
 	args = append(args, streams(p, s, c)...)
 	args = append(args, "-dn",
@@ -191,12 +192,13 @@ func (p Params) args(streams func(Params, settings, Carriage) []string) ([]strin
 }
 
 // decodersFor is the allow list of a conversion: with the decoders of text
-// subtitles only where such subtitles are wanted.
-func decodersFor(c Carriage) string {
-	if len(c.Subtitles) == 0 {
-		return convertList
+// subtitles only where the input has such. ffmpeg opens them also for what it
+// does not convert, and would complain about each.
+func decodersFor(info Info) string {
+	if slices.ContainsFunc(info.Streams, func(s Stream) bool { return s.Type == "subtitle" && slices.Contains(textCodecs, s.Codec) }) {
+		return subtitledList
 	}
-	return subtitledList
+	return convertList
 }
 
 // videoArgs choose the film's stream and its encoder.

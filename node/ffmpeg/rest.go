@@ -39,18 +39,26 @@ func soundMaps(info Info, c Carriage) []string {
 	return append(args, dispositions...)
 }
 
-// subtitleArgs keep subtitles. Without a word about them ffmpeg would switch
-// the first on by default.
+// subtitleArgs keep subtitles.
 func subtitleArgs(c Carriage) []string {
 	if len(c.Subtitles) == 0 {
 		return []string{"-sn"}
 	}
 	var args []string
 	for i, sub := range c.Subtitles {
-		n := strconv.Itoa(i)
-		args = append(args, "-map", mapped(sub.Stream), "-c:s:"+n, sub.Encoder)
+		args = append(args, "-map", mapped(sub.Stream), "-c:s:"+strconv.Itoa(i), sub.Encoder)
+	}
+	return append(args, switchedOff(c)...)
+}
+
+// switchedOff keeps subtitles off that were off. Without a word about them
+// ffmpeg switches the first one on, also when it only joins what is encoded
+// already.
+func switchedOff(c Carriage) []string {
+	var args []string
+	for i, sub := range c.Subtitles {
 		if !sub.Default {
-			args = append(args, "-disposition:s:"+n, "-default")
+			args = append(args, "-disposition:s:"+strconv.Itoa(i), "-default")
 		}
 	}
 	return args
