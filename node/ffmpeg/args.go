@@ -3,7 +3,6 @@ package ffmpeg
 import (
 	"errors"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -31,6 +30,8 @@ type Params struct {
 
 	MaxBytes   int64   // the output's largest size; 0: 64 GiB
 	MaxSeconds float64 // the output's longest duration; 0: 6 h
+
+	rest bool // everything but the film, see [RestArgs]
 }
 
 func (p Params) orDefaults() Params {
@@ -125,80 +126,46 @@ func mapped(s Stream) string { return "0:" + strconv.Itoa(s.Index) }
 // ConvertArgs are the arguments of the ffmpeg that does the conversion. It is
 // pure. Its errors are those of [ParseOptions] and [CheckFit].
 func ConvertArgs(p Params) ([]string, error) {
-	return p.args(func(p Params, s settings, c Carriage) []string {
-		var args []string
-		switch {
-		case c.Copied.Film:
-			args = filmCopyArgs(*c.Film, s)
-		case c.Film != nil && p.Options.Encoder == hardware:
-			args = chipArgs(p, s)
-		case c.Film != nil:
-			args = videoArgs(p, s)
-		}
-		return append(args, restArgs(p, s, c)...)
-	})
-}
-
-// RestArgs are the arguments of the ffmpeg that makes a file of everything but
-// the film, in the same container: its streams stand in the order in which
-// [ConvertArgs] puts them behind the film. It is pure. Its errors are those
-// of ConvertArgs; a film without anything else is [ErrUnfit].
-func RestArgs(p Params) ([]string, error) {
-	c, err := Carry(p.Info, p.Format, p.Options)
+	p, s, err := prepare(p)
 	if err != nil {
 		return nil, err
 	}
-	if !c.Rest() {
-		return nil, &Error{Kind: Unfit, Msg: "The file has nothing but its picture."}
-	}
-	return p.args(func(p Params, s settings, c Carriage) []string {
-		c.Film = nil
-		return restArgs(p, s, c)
-	})
+	return encodeArgs(p, s), nil
 }
 
-// args put guards and bounds around what maps and encodes the streams.
-func (p Params) args(streams func(Params, settings, Carriage) []string) ([]string, error) {
+// prepare checks what is asked for and fills in every default.
+func prepare(p Params) (Params, settings, error) {
 	if err := errors.Join(checkPath(p.Input), checkPath(p.Output)); err != nil {
-		return nil, err
+		return p, settings{}, err
 	}
 	s, err := resolve(p.Format, p.Options)
 	if err != nil {
-		return nil, err
+		return p, settings{}, err
 	}
 	if err := CheckFit(p.Info, p.Format); err != nil {
-		return nil, err
+		return p, settings{}, err
 	}
-	p = p.orDefaults()
-	chip, err := p.chip(s)
-	if err != nil {
-		return nil, err
-	}
-	c := carry(p.Info, s, p.Options)
-	if p.Bare {
-		c = c.bare()
-	}
-	args := append(global(p.Threads), chip.before...)
-	args = append(args, "-threads", strconv.Itoa(p.Threads))
-	args = append(args, guards(p.Info.Container, decodersFor(p.Info))...)
-	args = append(args, "-i", "file:"+p.Input)
-	args = append(args, streams(p, s, c)...)
-	args = append(args, "-dn",
-		"-threads", strconv.Itoa(p.Threads),
+	return p.orDefaults(), s, p.checkChip(s)
+}
+
+// encodeArgs are the arguments of the ffmpeg that makes the output.
+func encodeArgs(p Params, s settings) []string {
+	args := inputArgs(global(p.Threads), p)
+	args = append(args, streamArgs(p, s)...)
+	args = append(args, "-dn", "-threads", strconv.Itoa(p.Threads),
 		"-t", number(p.MaxSeconds),
 		"-fs", strconv.FormatInt(p.MaxBytes, 10))
 	args = append(args, s.format.muxArgs...)
-	return append(args, "-f", s.format.muxer, "file:"+p.Output), nil
+	return append(args, "-f", s.format.muxer, "file:"+p.Output)
 }
 
-// decodersFor is the allow list of a conversion: with the decoders of text
-// subtitles only where the input has such. ffmpeg opens them also for what it
-// does not convert, and would complain about each.
-func decodersFor(info Info) string {
-	if slices.ContainsFunc(info.Streams, func(s Stream) bool { return s.Type == "subtitle" && slices.Contains(textCodecs, s.Codec) }) {
-		return subtitledList
-	}
-	return convertList
+// inputArgs complete the arguments that stand before everything with those of
+// the input.
+func inputArgs(args []string, p Params) []string {
+	args = append(args, p.chip().before...)
+	args = append(args, "-threads", strconv.Itoa(p.Threads))
+	args = append(args, guards(p.Info.Container, decodersFor(p.Info))...)
+	return append(args, "-i", "file:"+p.Input)
 }
 
 // videoArgs choose the film's stream and its encoder.

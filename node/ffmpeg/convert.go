@@ -55,11 +55,7 @@ func (r *Runner) convertOrRetreat(ctx context.Context, p Params, progress func(P
 		if err != nil {
 			return Report{}, err
 		}
-		args, err := ConvertArgs(p)
-		if err != nil {
-			return Report{}, err
-		}
-		report, err := r.convertOnce(ctx, p, args, progress)
+		report, err := r.convertOnce(ctx, p, progress)
 		if err == nil && c.Copied != (Copying{}) {
 			err = r.checkCopied(ctx, p, c.Copied, &report)
 		}

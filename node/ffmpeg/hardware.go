@@ -92,23 +92,27 @@ func (h hardwareEncoder) args(filter string, crf, bitrate int) []string {
 	return append(args, h.quality(strconv.Itoa(crf))...)
 }
 
-// chip is the hardware that the conversion is to use, if any.
-func (p Params) chip(s settings) (hardwareEncoder, error) {
-	if p.Options.Encoder != hardware {
-		return hardwareEncoder{}, nil
+// chip is the hardware that the conversion is to use, zero for none.
+func (p Params) chip() hardwareEncoder {
+	if p.Options.Encoder != hardware || p.rest {
+		return hardwareEncoder{}
 	}
-	h, ok := hardwareNamed(p.Hardware)
-	if !ok || h.codec != s.video.codec {
-		return hardwareEncoder{}, &Error{Kind: NoEncoder, Msg: "This node has no hardware that encodes " + s.video.codec + "."}
+	h, _ := hardwareNamed(p.Hardware)
+	return h
+}
+
+// checkChip refuses options that ask for hardware which is not there.
+func (p Params) checkChip(s settings) error {
+	if p.Options.Encoder == hardware && !p.rest && p.chip().codec != s.video.codec {
+		return &Error{Kind: NoEncoder, Msg: "This node has no hardware that encodes " + s.video.codec + "."}
 	}
-	return h, nil
+	return nil
 }
 
 // chipArgs choose the film's stream and the hardware that encodes it.
 func chipArgs(p Params, s settings) []string {
 	film, _ := p.Info.Video()
-	chip, _ := hardwareNamed(p.Hardware)
-	args := append([]string{"-map", mapped(film)}, chip.args(evenSize(film), s.crf, 0)...)
+	args := append([]string{"-map", mapped(film)}, p.chip().args(evenSize(film), s.crf, 0)...)
 	if s.video.codec == x265.codec && s.format.container == MOV {
 		args = append(args, "-tag:v:0", "hvc1")
 	}

@@ -35,6 +35,9 @@ func TestHardwareThatDoesNotWorkIsDropped(t *testing.T) {
 	if err := r.CanConvert("mp4", Options{}); err != nil {
 		t.Error(err)
 	}
+	if args, err := RestArgs(Params{Input: "/in", Output: "/out", Info: filmInfo, Format: "mp4", Options: Options{Encoder: hardware}}); err != nil {
+		t.Errorf("sound needs hardware: %v %v", args, err)
+	}
 }
 
 // chipScript is an ffmpeg whose h264_nvenc works: libx264 stands in for the

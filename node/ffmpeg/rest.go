@@ -1,6 +1,57 @@
 package ffmpeg
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
+
+// RestArgs are the arguments of the ffmpeg that makes a file of everything but
+// the film, in the same container: its streams stand in the order in which
+// [ConvertArgs] puts them behind the film. It is pure. Its errors are those
+// of ConvertArgs; a film without anything else is [ErrUnfit].
+func RestArgs(p Params) ([]string, error) {
+	c, err := Carry(p.Info, p.Format, p.Options)
+	if err != nil {
+		return nil, err
+	}
+	if !c.Rest() {
+		return nil, &Error{Kind: Unfit, Msg: "The file has nothing but its picture."}
+	}
+	p.rest = true
+	return ConvertArgs(p)
+}
+
+// streamArgs map and encode, or copy, every stream that is carried.
+func streamArgs(p Params, s settings) []string {
+	c := carry(p.Info, s, p.Options)
+	if p.Bare {
+		c = c.bare()
+	}
+	if p.rest {
+		c.Film = nil
+	}
+	var args []string
+	switch {
+	case c.Film == nil:
+	case c.Copied.Film:
+		args = filmCopyArgs(*c.Film, s)
+	case p.Options.Encoder == hardware:
+		args = chipArgs(p, s)
+	default:
+		args = videoArgs(p, s)
+	}
+	return append(args, restArgs(p, s, c)...)
+}
+
+// decodersFor is the allow list of a conversion: with the decoders of text
+// subtitles only where the input has such. ffmpeg opens them also for what it
+// does not convert, and would complain about each.
+func decodersFor(info Info) string {
+	if slices.ContainsFunc(info.Streams, func(s Stream) bool { return s.Type == "subtitle" && slices.Contains(textCodecs, s.Codec) }) {
+		return subtitledList
+	}
+	return convertList
+}
 
 // restArgs map and encode everything but the film: sounds, subtitles, fonts,
 // the cover, chapters and tags. c.Film tells whether a film stands in front.

@@ -24,8 +24,12 @@ type Report struct {
 	made *Info // what the output is, where that was looked at already
 }
 
-// convertOnce is one run of ffmpeg. p is complete and checked.
-func (r *Runner) convertOnce(ctx context.Context, p Params, args []string, progress func(Progress)) (Report, error) {
+// convertOnce is one try of a conversion.
+func (r *Runner) convertOnce(ctx context.Context, p Params, progress func(Progress)) (Report, error) {
+	args, err := ConvertArgs(p)
+	if err != nil {
+		return Report{}, err
+	}
 	reader := &progressReader{duration: expected(p.Info, p.Format), report: progress}
 	c := child{
 		path:   r.tools.FFmpeg,
