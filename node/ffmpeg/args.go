@@ -30,6 +30,8 @@ type Params struct {
 
 	MaxBytes   int64   // the output's largest size; 0: 64 GiB
 	MaxSeconds float64 // the output's longest duration; 0: 6 h
+
+	rest bool // everything but the film, see [RestArgs]
 }
 
 func (p Params) orDefaults() Params {
@@ -140,22 +142,6 @@ func ConvertArgs(p Params) ([]string, error) {
 	return outputArgs(p, s, c), nil
 }
 
-// RestArgs are the arguments of the ffmpeg that makes a file of everything but
-// the film, in the same container: its streams stand in the order in which
-// [ConvertArgs] puts them behind the film. It is pure. Its errors are those
-// of ConvertArgs; a film without anything else is [ErrUnfit].
-func RestArgs(p Params) ([]string, error) {
-	p, s, err := prepare(p)
-	if err != nil {
-		return nil, err
-	}
-	c := p.carriage(s)
-	if !c.Rest() {
-		return nil, &Error{Kind: Unfit, Msg: "The file has nothing but its picture."}
-	}
-	return outputArgs(p, s, c.rest()), nil
-}
-
 // prepare checks what is asked for and fills in every default, also those that
 // depend on the file and on the node.
 func prepare(p Params) (Params, settings, error) {
@@ -180,7 +166,10 @@ func prepare(p Params) (Params, settings, error) {
 func (p Params) carriage(s settings) Carriage {
 	c := carry(p.Info, s, p.Options)
 	if p.Bare {
-		return c.bare()
+		c = c.bare()
+	}
+	if p.rest {
+		c.Film, c.Copied.Film = nil, false
 	}
 	return c
 }
@@ -188,7 +177,7 @@ func (p Params) carriage(s settings) Carriage {
 // outputArgs are the arguments of the ffmpeg that makes the output: guards and
 // bounds around what maps and encodes the streams.
 func outputArgs(p Params, s settings, c Carriage) []string {
-	args := inputArgs(global(p.Threads), p, s, decodersFor(c))
+	args := inputArgs(global(p.Threads), p, s)
 	args = append(args, pictureArgs(p, s, c)...)
 	args = append(args, restArgs(p, s, c)...)
 	args = append(args, "-dn", "-threads", strconv.Itoa(p.Threads))
@@ -200,19 +189,10 @@ func outputArgs(p Params, s settings, c Carriage) []string {
 
 // inputArgs complete the arguments that stand before everything with those of
 // the device and the input.
-func inputArgs(args []string, p Params, s settings, decoders string) []string {
+func inputArgs(args []string, p Params, s settings) []string {
 	args = append(args, s.chip.before...)
 	args = append(args, "-threads", strconv.Itoa(p.Threads))
 	args = append(args, seekArgs(p.Info, s)...)
-	args = append(args, guards(p.Info.Container, decoders)...)
+	args = append(args, guards(p.Info.Container, decodersFor(p.Info))...)
 	return append(args, "-i", "file:"+p.Input)
-}
-
-// decodersFor is the allow list of a conversion: with the decoders of text
-// subtitles only where such subtitles are wanted.
-func decodersFor(c Carriage) string {
-	if len(c.Subtitles) == 0 {
-		return convertList
-	}
-	return subtitledList
 }

@@ -106,6 +106,7 @@ func (c *conversion) pass(ctx context.Context, s settings, args []string, place 
 	limits := c.limits()
 	res, err := runChild(ctx, child{
 		path:   c.runner.tools.FFmpeg,
+		env:    c.runner.tools.env,
 		args:   args,
 		dir:    c.dir,
 		stdout: reader,

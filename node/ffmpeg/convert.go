@@ -10,9 +10,9 @@ import (
 
 // Convert makes p.Output out of p.Input and tells progress, if it is not nil,
 // about twice a second from one goroutine; the last call has Fraction 1 and
-// comes only after success. Where copying does not work it encodes, and where
-// subtitles, fonts or a cover stand in the way it does without them; the
-// report says so. It blocks until ffmpeg is gone: within a second of the end
+// comes only after success. Where copying does not work it encodes, where a
+// chip fails it encodes in software, and where subtitles, fonts or a cover
+// stand in the way it does without them; the report says so. It blocks until ffmpeg is gone: within a second of the end
 // of ctx. The policy is asked again. Nothing is left at p.Output after an
 // error, which is an [*Error], an [*OptionError], or the context's.
 func (r *Runner) Convert(ctx context.Context, p Params, progress func(Progress)) (Report, error) {
@@ -69,7 +69,7 @@ func (r *Runner) convertOrRetreat(ctx context.Context, p Params, progress func(P
 
 // checkCopied looks at an output that is a copy.
 func (r *Runner) checkCopied(ctx context.Context, p Params, copied Copying, report *Report) error {
-	made, err := r.Probe(ctx, p.Output)
+	made, err := r.Describe(ctx, p, *report)
 	if err != nil {
 		return err
 	}
@@ -91,6 +91,10 @@ func retreat(p Params, c Carriage, err error) (Params, string) {
 	if c.Copied != (Copying{}) {
 		p.Options.Copy = copyNever
 		return p, "Copying without encoding did not work, so everything was encoded."
+	}
+	if p.Hardware != "" {
+		p.Hardware, p.Options.Encoder = "", ""
+		return p, "The hardware encoder did not work, so the film was encoded in software."
 	}
 	if extras := len(c.Subtitles)+len(c.Fonts) > 0 || c.Cover != nil; extras && !p.Bare {
 		p.Bare = true

@@ -10,8 +10,10 @@
 // and numbers are parsed and printed again.
 //
 // Deciding is pure: [Sniff], [ParseOptions], [ParsePurpose], [CheckFit],
-// [CheckOptions], [ConvertArgs], [Recipe], [Needs], [Policy.Check] and
-// [CheckOutput] are functions without I/O. Acting is [Runner]: [Runner.Probe], [Runner.Convert], [Runner.Generate].
+// [CheckOptions], [Carry], [Copies], [ConvertArgs], [RestArgs], [Recipe],
+// [Needs], [NeedBits], [Policy.Check] and [CheckOutput] are functions without
+// I/O. Acting is [Runner]: [Runner.Probe], [Runner.Convert],
+// [Runner.Describe], [Runner.Generate], [Runner.ProbeHardware].
 //
 // # Errors
 //

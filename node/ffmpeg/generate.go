@@ -20,6 +20,7 @@ func (r *Runner) Generate(ctx context.Context, kind MediaKind, length time.Durat
 	}
 	res, err := runChild(ctx, child{
 		path:   r.tools.FFmpeg,
+		env:    r.tools.env,
 		args:   args,
 		limits: childLimits{wall: r.limits.Wall, memory: r.limits.memoryFor(threadsOr(0))},
 	})

@@ -95,7 +95,7 @@ func (h hardwareEncoder) args(filter string, crf, bitrate int) []string {
 
 // chip is the hardware that the conversion is to use, if any.
 func (p Params) chip(s settings) (hardwareEncoder, error) {
-	if s.encoder != hardware {
+	if s.encoder != hardware || p.rest {
 		return hardwareEncoder{}, nil
 	}
 	h, ok := hardwareNamed(p.Hardware)
@@ -165,6 +165,7 @@ func (r *Runner) ProbeHardware(ctx context.Context) []string {
 func (r *Runner) tryHardware(ctx context.Context, h hardwareEncoder) bool {
 	res, err := runChild(ctx, child{
 		path:   r.tools.FFmpeg,
+		env:    r.tools.env,
 		args:   tryArgs(h),
 		limits: childLimits{wall: hardwareTry, cpu: hardwareTry, memory: hardwareMemory},
 	})

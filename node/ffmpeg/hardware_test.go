@@ -35,6 +35,9 @@ func TestHardwareThatDoesNotWorkIsDropped(t *testing.T) {
 	if err := r.CanConvert("mp4", Options{}); err != nil {
 		t.Error(err)
 	}
+	if args, err := RestArgs(Params{Input: "/in", Output: "/out", Info: filmInfo, Format: "mp4", Options: Options{Encoder: hardware}}); err != nil {
+		t.Errorf("sound needs hardware: %v %v", args, err)
+	}
 }
 
 // chipScript is an ffmpeg whose h264_nvenc works: libx264 stands in for the
@@ -77,6 +80,28 @@ func TestHardwareThatWorksIsUsed(t *testing.T) {
 	need, err := NeedBits("mp4", Options{Encoder: hardware})
 	if have := EncoderBits(r.Encoders()); err != nil || need == 0 || need&have != need {
 		t.Errorf("need %x, have %x, %v", need, have, err)
+	}
+}
+
+// A chip may be busy, or refuse a size that it has not seen before.
+func TestHardwareThatFailsGivesWayToSoftware(t *testing.T) {
+	script := writeFile(t, "ffmpeg", []byte(strings.Replace(chipScript, "args=()", `args=()
+case "$*" in *testsrc2*) ;; *h264_nvenc*) echo "no free session" >&2; exit 1 ;; esac`, 1)))
+	if err := os.Chmod(script, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r, err := New(context.Background(), Config{FFmpeg: script, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if names := r.ProbeHardware(t.Context()); len(names) != 1 {
+		t.Fatalf("works: %v", names)
+	}
+	p := Params{Input: film(t), Output: filepath.Join(t.TempDir(), "out"), Format: "mp4", Options: Options{Encoder: hardware, Preset: "ultrafast"}, Threads: 1}
+	p.Info = probe(t, r, p.Input)
+	report, err := r.Convert(t.Context(), p, nil)
+	if err != nil || !strings.Contains(strings.Join(report.Notes, " "), "encoded in software") {
+		t.Errorf("%v: %q", err, report.Notes)
 	}
 }
 

@@ -48,6 +48,7 @@ func (r *Runner) look(ctx context.Context, path string) (Info, error) {
 	out := &cappedBuffer{limit: maxProbeOutput}
 	res, err := runChild(ctx, child{
 		path:   r.tools.FFprobe,
+		env:    r.tools.env,
 		args:   probeArgs(path, container),
 		stdout: out,
 		limits: childLimits{wall: r.limits.Probe, cpu: r.limits.Probe, memory: r.limits.memoryFor(1)},
@@ -113,6 +114,7 @@ func (r *Runner) measure(ctx context.Context, path string, info *Info) {
 	progress := &progressReader{report: func(p Progress) { last = p }}
 	res, err := runChild(ctx, child{
 		path:   r.tools.FFmpeg,
+		env:    r.tools.env,
 		args:   measureArgs(path, *info),
 		stdout: progress,
 		limits: childLimits{wall: r.limits.Probe, cpu: r.limits.Probe, memory: r.limits.memoryFor(1)},

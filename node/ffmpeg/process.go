@@ -32,6 +32,7 @@ type child struct {
 	path   string
 	args   []string
 	dir    string    // absolute path of the working folder; empty: the root
+	env    []string  // beside what all children get
 	stdout io.Writer // called by one goroutine; an error from it ends the child
 	limits childLimits
 
@@ -73,7 +74,7 @@ func runChild(ctx context.Context, c child) (outcome, error) {
 	out := &watchedWriter{to: c.stdout, stop: stop}
 	cmd := exec.CommandContext(limited, c.path, c.args...)
 	cmd.Dir = cmp.Or(c.dir, "/")
-	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/nonexistent", "LC_ALL=C"}
+	cmd.Env = append([]string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/nonexistent", "LC_ALL=C"}, c.env...)
 	cmd.Stdout, cmd.Stderr = out, tail
 	cmd.SysProcAttr = ownGroup()
 	cmd.Cancel = func() error { return killGroup(cmd.Process) }

@@ -1,6 +1,35 @@
 package ffmpeg
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
+
+// RestArgs are the arguments of the ffmpeg that makes a file of everything but
+// the film, in the same container: its streams stand in the order in which
+// [ConvertArgs] puts them behind the film. It is pure. Its errors are those
+// of ConvertArgs; a film without anything else is [ErrUnfit].
+func RestArgs(p Params) ([]string, error) {
+	c, err := Carry(p.Info, p.Format, p.Options)
+	if err != nil {
+		return nil, err
+	}
+	if !c.Rest() {
+		return nil, &Error{Kind: Unfit, Msg: "The file has nothing but its picture."}
+	}
+	p.rest = true
+	return ConvertArgs(p)
+}
+
+// decodersFor is the allow list of a conversion: with the decoders of text
+// subtitles only where the input has such. ffmpeg opens them also for what it
+// does not convert, and would complain about each.
+func decodersFor(info Info) string {
+	if slices.ContainsFunc(info.Streams, func(s Stream) bool { return s.Type == "subtitle" && slices.Contains(textCodecs, s.Codec) }) {
+		return subtitledList
+	}
+	return convertList
+}
 
 // restArgs map and encode everything but the film: sounds, subtitles, fonts,
 // the cover, chapters and tags. c.Film tells whether a film stands in front.
@@ -40,18 +69,26 @@ func soundMaps(info Info, c Carriage) []string {
 	return append(args, dispositions...)
 }
 
-// subtitleArgs keep subtitles. Without a word about them ffmpeg would switch
-// the first on by default.
+// subtitleArgs keep subtitles.
 func subtitleArgs(c Carriage) []string {
 	if len(c.Subtitles) == 0 {
 		return []string{"-sn"}
 	}
 	var args []string
 	for i, sub := range c.Subtitles {
-		n := strconv.Itoa(i)
-		args = append(args, "-map", mapped(sub.Stream), "-c:s:"+n, sub.Encoder)
+		args = append(args, "-map", mapped(sub.Stream), "-c:s:"+strconv.Itoa(i), sub.Encoder)
+	}
+	return append(args, switchedOff(c)...)
+}
+
+// switchedOff keeps subtitles off that were off. Without a word about them
+// ffmpeg switches the first one on, also when it only joins what is encoded
+// already.
+func switchedOff(c Carriage) []string {
+	var args []string
+	for i, sub := range c.Subtitles {
 		if !sub.Default {
-			args = append(args, "-disposition:s:"+n, "-default")
+			args = append(args, "-disposition:s:"+strconv.Itoa(i), "-default")
 		}
 	}
 	return args

@@ -78,12 +78,12 @@ var symptoms = []struct {
 	{"failed to map segment", Memory, "The conversion needs more memory than allowed."}, // said by the dynamic linker
 	{"malloc", Memory, "The conversion needs more memory than allowed."},
 	{"Unknown encoder", NoEncoder, "The FFmpeg of this node lacks an encoder."},
-	{"not on whitelist", Refused, "The file uses a codec that malla does not decode."},
 	{"Invalid data found", Damaged, ""},
 	{"Error while decoding", Damaged, ""},
 	{"Error submitting packet to decoder", Damaged, ""},
 	{"does not contain any stream", Damaged, ""},
 	{"matches no streams", Damaged, ""},
+	{"not on whitelist", Refused, "The file uses a codec that malla does not decode."}, // last: it is said of streams that nobody wants, too
 }
 
 // failure explains an ffmpeg that ended badly by itself.

@@ -28,12 +28,6 @@ func (c Carriage) bare() Carriage {
 	return c
 }
 
-// rest is the carriage without the film.
-func (c Carriage) rest() Carriage {
-	c.Film, c.Copied.Film = nil, false
-	return c
-}
-
 // Rest tells whether anything but the film has a stream in the output.
 func (c Carriage) Rest() bool {
 	return len(c.Sounds)+len(c.Subtitles)+len(c.Fonts) > 0 || c.Cover != nil

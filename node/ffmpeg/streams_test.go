@@ -208,6 +208,24 @@ func TestTheRestIsEverythingButTheFilm(t *testing.T) {
 		if got := probe(t, r, path); tracks(got) != want || got.Chapters != 2 {
 			t.Errorf("%s: %s, %d chapters", format, tracks(got), got.Chapters)
 		}
+		// What puts film and rest together again needs no more than this.
+		codec := map[string]string{"webm": "libvpx-vp9"}[format]
+		if codec == "" {
+			codec = "libx264"
+		}
+		picture := makeMedia(t, "film."+format, "-i", in, "-map", "0:v:0", "-map_chapters", "-1", "-c:v", codec, "-pix_fmt", "yuv420p")
+		c, err := Carry(info, format, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		joined := makeMedia(t, "joined."+format, with([]string{"-i", picture, "-i", path, "-map", "0:v:0", "-map", "1", "-dn", "-map_metadata", "1", "-map_chapters", "1", "-c", "copy"}, switchedOff(c)...)...)
+		film := map[string]string{"webm": "v:vp9 "}[format]
+		if film == "" {
+			film = "v:h264 "
+		}
+		if got := probe(t, r, joined); tracks(got) != film+want || got.Chapters != 2 || got.Tags["title"] != "Rich" {
+			t.Errorf("%s: joined %s, %d chapters, %v", format, tracks(got), got.Chapters, got.Tags)
+		}
 	}
 	silent := Info{Container: MOV, Duration: 1, Streams: []Stream{{Type: "video", Codec: "h264", Width: 64, Height: 64}}}
 	if _, err := RestArgs(Params{Input: "/in", Output: "/out", Info: silent, Format: "mp4"}); err == nil {

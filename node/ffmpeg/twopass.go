@@ -35,7 +35,7 @@ func analysisArgs(p Params, s settings, c Carriage) []string {
 	if listens {
 		level = talkative
 	}
-	args := inputArgs(globalAt(level, p.Threads), p, s, convertList)
+	args := inputArgs(globalAt(level, p.Threads), p, s)
 	if s.twoPass(c) {
 		s.pass = 1
 		args = append(args, videoArgs(p, s)...)
