@@ -41,21 +41,41 @@ func (r *Runner) Convert(ctx context.Context, p Params, progress func(Progress))
 	if err := r.CanConvert(p.Format, p.Options); err != nil {
 		return Report{}, err
 	}
+	return r.make(ctx, making{
+		args: args, output: p.Output, inputs: []string{p.Input}, duration: expected(p.Info, p.Format),
+		threads: p.Threads, maxBytes: p.MaxBytes, maxSeconds: p.MaxSeconds,
+	}, progress)
+}
+
+// A making is one ffmpeg that writes a file.
+type making struct {
+	args       []string
+	output     string
+	inputs     []string // which the log must not name
+	duration   float64  // expected seconds of output, 0 for unknown
+	threads    int
+	maxBytes   int64
+	maxSeconds float64
+}
+
+// make runs one ffmpeg with progress and limits and judges its end. Nothing is
+// left at the output after an error.
+func (r *Runner) make(ctx context.Context, m making, progress func(Progress)) (Report, error) {
 	if progress == nil {
 		progress = func(Progress) {}
 	}
-	reader := &progressReader{duration: expected(p.Info, p.Format), report: progress}
+	reader := &progressReader{duration: m.duration, report: progress}
 	c := child{
 		path:   r.tools.FFmpeg,
-		args:   args,
+		args:   m.args,
 		stdout: reader,
 		alive:  reader.advance.Load,
 		limits: childLimits{
 			wall:   r.limits.Wall,
 			stall:  r.limits.Stall,
-			cpu:    r.limits.Wall * time.Duration(p.Threads),
-			memory: r.limits.memoryFor(p.Threads),
-			file:   uint64(p.MaxBytes) + headroom,
+			cpu:    r.limits.Wall * time.Duration(m.threads),
+			memory: r.limits.memoryFor(m.threads),
+			file:   uint64(m.maxBytes) + headroom,
 		},
 	}
 	res, err := runChild(ctx, c)
@@ -65,17 +85,15 @@ func (r *Runner) Convert(ctx context.Context, p Params, progress func(Progress))
 		Wall:    res.wall,
 		CPU:     res.cpu,
 		PeakRSS: res.peakRSS,
-		Log:     logText(res.stderr, p.Input, p.Output),
+		Log:     logText(res.stderr, append(m.inputs, m.output)...),
 	}
 	if err == nil {
-		report.Bytes, err = r.finish(p, res, reader.last)
+		report.Bytes, err = r.finish(m, res, reader.last, report.Log)
 	} else {
 		err = stopped(ctx, err, report.Log)
 	}
 	if err != nil {
-		if rm := os.Remove(p.Output); rm != nil && !errors.Is(rm, fs.ErrNotExist) {
-			r.log.Warn("half-made output stays", "err", rm)
-		}
+		r.discard(m.output)
 		return report, err
 	}
 	done := reader.last
@@ -84,27 +102,33 @@ func (r *Runner) Convert(ctx context.Context, p Params, progress func(Progress))
 	return report, nil
 }
 
+// discard removes what an ffmpeg left that did not end well.
+func (r *Runner) discard(path string) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.log.Warn("half-made output stays", "err", err)
+	}
+}
+
 // headroom is what a file may grow over the size at which ffmpeg is told to
 // stop, for the packets and the index that it still writes then.
 const headroom = 64 << 20
 
 // finish judges an ffmpeg that ended by itself and returns the output's size.
 // At its bounds ffmpeg stops without a word, so they are looked at here.
-func (r *Runner) finish(p Params, res outcome, last Progress) (int64, error) {
-	log := logText(res.stderr, p.Input, p.Output)
+func (r *Runner) finish(m making, res outcome, last Progress, log string) (int64, error) {
 	if !res.ok {
-		return 0, failure(res, log, last, r.limits.Wall*time.Duration(p.Threads))
+		return 0, failure(res, log, last, r.limits.Wall*time.Duration(m.threads))
 	}
-	st, err := os.Stat(p.Output)
+	st, err := os.Stat(m.output)
 	switch {
 	case err != nil:
 		return 0, &Error{Kind: Unexpected, Msg: "FFmpeg ended well but left no output.", Log: log}
 	case st.Size() == 0:
 		return 0, &Error{Kind: Damaged, Msg: "Nothing in the file could be decoded.", Log: log}
-	case st.Size() >= p.MaxBytes-p.MaxBytes/100:
-		return 0, &Error{Kind: TooLarge, Msg: fmt.Sprintf("The output would be larger than %d MB.", p.MaxBytes/1_000_000), Log: log}
-	case last.OutTime >= p.MaxSeconds-0.1:
-		return 0, &Error{Kind: TooLarge, Msg: "The output would be longer than " + hours(p.MaxSeconds) + ".", Log: log}
+	case st.Size() >= m.maxBytes-m.maxBytes/100:
+		return 0, &Error{Kind: TooLarge, Msg: fmt.Sprintf("The output would be larger than %d MB.", m.maxBytes/1_000_000), Log: log}
+	case last.OutTime >= m.maxSeconds-0.1:
+		return 0, &Error{Kind: TooLarge, Msg: "The output would be longer than " + hours(m.maxSeconds) + ".", Log: log}
 	}
 	return st.Size(), nil
 }
