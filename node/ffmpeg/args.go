@@ -180,7 +180,7 @@ func videoArgs(p Params, s settings) []string {
 	if film.FPS == 0 && s.format.container == AVI {
 		args = append(args, "-r", "30") // AVI has one rate for the whole film
 	}
-	return args
+	return append(args, exactArgs(s)...)
 }
 
 // vpxSpeeds is preset -> -cpu-used; medium is the encoder's own default.

@@ -114,7 +114,7 @@ func joinArgs(p Params, x Index, j Join, list string) ([]string, error) {
 	if rest.container != notes {
 		args = append(args, "-map", "1")
 	}
-	args = append(args, "-c", "copy", "-map_metadata", "1", "-map_chapters", "1", "-dn")
+	args = append(args, "-c", "copy", "-map_metadata", "1", "-map_chapters", "1", "-dn", "-disposition:v:0", disposition(p.Info))
 	if s.format.container == AVI {
 		args = append(args, "-r", x.Rate.String())
 	}
@@ -129,6 +129,14 @@ func joinArgs(p Params, x Index, j Join, list string) ([]string, error) {
 		"-fs", strconv.FormatInt(p.MaxBytes, 10))
 	args = append(args, s.format.muxArgs...)
 	return append(args, "-f", s.format.muxer, "file:"+p.Output), nil
+}
+
+// disposition is the film's, which joining would lose.
+func disposition(info Info) string {
+	if film, _ := info.Video(); film.Default {
+		return "default"
+	}
+	return "0"
 }
 
 // ownGuards are [guards] for files that malla made itself.

@@ -13,11 +13,16 @@ func (c cost) all() float64 { return c.film + c.sound }
 // Nanoseconds of CPU for a pixel, and for a second of sound, with one thread,
 // until the mesh has learned its own: measured with FFmpeg 5.1 on 720p.
 var rates = map[string]float64{
-	"libx264 ultrafast": 34, "libx264 superfast": 54, "libx264 veryfast": 56, "libx264 faster": 79, "libx264 fast": 111,
-	"libx264 medium": 122, "libx264 slow": 272, "libx264 slower": 400, "libx264 veryslow": 568,
-	"libvpx-vp9 ultrafast": 580, "libvpx-vp9 superfast": 580, "libvpx-vp9 veryfast": 410, "libvpx-vp9 faster": 515,
-	"libvpx-vp9 fast": 980, "libvpx-vp9 medium": 1500, "libvpx-vp9 slow": 4000, "libvpx-vp9 slower": 4000, "libvpx-vp9 veryslow": 4000,
+	"libx264 ultrafast": 35, "libx264 superfast": 55, "libx264 veryfast": 55, "libx264 faster": 80, "libx264 fast": 110,
+	"libx264 medium": 120, "libx264 slow": 270, "libx264 slower": 400, "libx264 veryslow": 570,
+	"libx265 ultrafast": 70, "libx265 superfast": 90, "libx265 veryfast": 155, "libx265 faster": 155, "libx265 fast": 180,
+	"libx265 medium": 220, "libx265 slow": 430, "libx265 slower": 1100, "libx265 veryslow": 1800,
+	"libvpx-vp9 ultrafast": 500, "libvpx-vp9 superfast": 500, "libvpx-vp9 veryfast": 410, "libvpx-vp9 faster": 510,
+	"libvpx-vp9 fast": 980, "libvpx-vp9 medium": 1800, "libvpx-vp9 slow": 5300, "libvpx-vp9 slower": 5300, "libvpx-vp9 veryslow": 5300,
+	"libvpx ultrafast": 60, "libvpx superfast": 60, "libvpx veryfast": 65, "libvpx faster": 145, "libvpx fast": 170,
+	"libvpx medium": 250, "libvpx slow": 300, "libvpx slower": 300, "libvpx veryslow": 300,
 	"mpeg4": 30,
+	"libmp3lame": 12e6, "aac": 15e6, "libvorbis": 12e6, "libopus": 15e6, "flac": 3e6, "pcm_s16le": 1e6,
 }
 
 // Pixels of a picture when a stream does not tell its rate.
@@ -45,11 +50,16 @@ func costOf(info Info, s settings, rate float64) cost {
 		}
 		return c
 	}
-	if rate <= 0 {
-		rate = rates[class(s)]
-	}
-	c.film = rate * units(info, s) / 1e9
+	c.film = rateOf(s, rate) * units(info, s) / 1e9
 	return c
+}
+
+// rateOf is the learned rate of a film's encoder, or ours.
+func rateOf(s settings, learned float64) float64 {
+	if learned > 0 {
+		return learned
+	}
+	return rates[class(s)]
 }
 
 // CostClass is the key under which a mesh learns what conversions cost: the

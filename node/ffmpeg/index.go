@@ -75,6 +75,9 @@ func (r *Runner) Index(ctx context.Context, path string, info Info) (Index, erro
 	case !res.ok:
 		x.Unfit = "Its packets cannot be read."
 		return x, nil
+	case res.stderr != "":
+		x.Unfit = "It is damaged."
+		return x, nil
 	}
 	lay, err := fileLayout(path, info.Container)
 	if err != nil {

@@ -119,14 +119,13 @@ func segmentArgs(p Params, x Index, s Segment) ([]string, error) {
 		args = append(args, "-x264-params", "stitchable=1") // same headers in all segments
 	}
 	args = append(args, "-an", "-sn", "-dn", "-map_chapters", "-1",
-		"-fps_mode", "passthrough", "-enc_time_base", x.TimeBase.String(),
+		"-vsync", "passthrough", "-enc_time_base:v:0", x.TimeBase.String(),
 		"-threads", "1",
 		"-t", number(p.MaxSeconds),
 		"-frames:v", strconv.Itoa(s.To-s.From+1), // one more than there may be, to notice
 		"-fs", strconv.FormatInt(p.MaxBytes, 10))
 	if part := partOf(p); part.container == MOV {
-		scale := strconv.FormatInt(x.TimeBase.Den, 10)
-		args = append(args, "-video_track_timescale", scale, "-movie_timescale", scale)
+		args = append(args, "-video_track_timescale", strconv.FormatInt(x.TimeBase.Den, 10))
 	}
 	return append(args, "-f", partOf(p).muxer, "file:"+p.Output), nil
 }
@@ -156,6 +155,17 @@ func (x Index) lead(k Key) int64 {
 		return reordering + 5_000
 	}
 	return gap / 2
+}
+
+// exactArgs keep the film's own times in a whole conversion as well, where
+// ffmpeg would move them to a grid of its rate, and repeat or drop pictures of
+// a film without one. AVI has nothing but such a grid, and MPEG-4 video cannot
+// count in every unit that a film may come in.
+func exactArgs(s settings) []string {
+	if s.format.container == AVI || s.video.Name == mpeg4.Name {
+		return nil
+	}
+	return []string{"-vsync", "vfr", "-enc_time_base:v:0", "-1"}
 }
 
 // trimmed puts the filter that drops what is not of the segment in front of

@@ -37,6 +37,9 @@ func Split(info Info, x Index, format string, o Options, rate float64) (Plan, er
 		return Plan{}, err
 	}
 	c := cutting{info: info, index: x, settings: s, cost: costOf(info, s, rate)}
+	if n := len(x.Pictures); n > 0 && s.format.Kind == Video {
+		c.cost.film = Segment{To: n}.Units(info) * rateOf(s, rate) / 1e9
+	}
 	plan := Plan{Cost: c.cost.all()}
 	for _, rule := range wholeRules {
 		if plan.Whole = rule(c); plan.Whole != "" {
@@ -106,14 +109,14 @@ func nearest(cuts []int, from int, wish float64) int {
 // picture as its picture d lies behind, and ends one at its last picture but
 // d. In a film of steady rate that is always in order.
 func (c cutting) fits(picture int) bool {
-	p := c.index.Pictures
 	const slack = 2000 // microseconds, for containers that count milliseconds
-	room := rescale(slack, microseconds, c.index.TimeBase) + 1
+	p := c.index.Pictures
 	for d := 1; d <= c.settings.reorder(); d++ {
 		if picture-1-d < 0 || picture+d >= len(p) {
 			continue
 		}
-		if p[picture]-p[picture-1-d] <= p[picture+d]-p[picture]+room {
+		room := (p[picture] - p[picture-1-d]) - (p[picture+d] - p[picture])
+		if rescale(room, c.index.TimeBase, microseconds) <= slack {
 			return false
 		}
 	}

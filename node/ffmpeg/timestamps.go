@@ -210,6 +210,9 @@ func mismatch(x Index, j Join, form restFormat, rest, out timing) string {
 	return ""
 }
 
+// trackTick is the unit in which MP4 notes when a track begins.
+const trackTick = 0.001
+
 // opusDelay is what some releases of FFmpeg forget when they write Opus to
 // Matroska, and then do so for a whole conversion as well.
 const opusDelay = 0.0075
@@ -223,7 +226,7 @@ func astray(want, got streamTiming, begin float64, film streamTiming) string {
 	if len(want.times) == 0 || len(got.times) == 0 {
 		return ""
 	}
-	tick := want.base.float() + got.base.float() + film.base.float()
+	tick := trackTick + want.base.float() + got.base.float() + film.base.float()
 	if got.codec == "opus" {
 		tick += opusDelay
 	}

@@ -51,7 +51,7 @@ var wholeRules = []func(cutting) string{
 }
 
 // even tells whether each picture has a place of its own in a film of
-// constant rate.
+// constant rate, in which most places are taken.
 func (x Index) even() bool {
 	if !x.Rate.valid() {
 		return false
@@ -64,5 +64,5 @@ func (x Index) even() bool {
 		}
 		last = place
 	}
-	return true
+	return last < 2*int64(len(x.Pictures))
 }
