@@ -24,6 +24,8 @@ type Params struct {
 	Threads int  // of the decoder and of the encoder; below 1: all processors
 	Bare    bool // leave out subtitles, fonts and the cover
 
+	Priority Niceness // 0: that of films or of songs
+
 	// Hardware is the encoder for options that ask for hardware, one of those
 	// that [Runner.ProbeHardware] found. [Runner.Convert] fills it in.
 	Hardware string
@@ -183,8 +185,12 @@ func outputArgs(p Params, s settings, c Carriage) []string {
 	args = append(args, "-dn", "-threads", strconv.Itoa(p.Threads))
 	args = append(args, boundArgs(p, s)...)
 	args = append(args, "-fs", strconv.FormatInt(p.MaxBytes, 10))
-	args = append(args, s.format.muxArgs...)
-	return append(args, "-f", s.format.muxer, "file:"+p.Output)
+	to := target{muxer: s.format.muxer, args: s.format.muxArgs}
+	if p.rest {
+		to = restOf(s, c)
+	}
+	args = append(args, to.args...)
+	return append(args, "-f", to.muxer, "file:"+p.Output)
 }
 
 // inputArgs complete the arguments that stand before everything with those of

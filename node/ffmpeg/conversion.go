@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 )
 
 // A conversion is one call of [Runner.Convert]: one child or several, one after
@@ -35,7 +34,9 @@ func (c *conversion) run(ctx context.Context, s settings) error {
 			c.dir, s.pass = dir, 2
 		}
 		begin = s.lookingShare(c.carried)
-		res, err := c.pass(ctx, s, look, func(now Progress) Progress {
+		m := c.runner.making(c.p, look)
+		m.output = ""
+		res, err := c.pass(ctx, s, m, func(now Progress) Progress {
 			return Progress{Fraction: begin * now.Fraction, Speed: now.Speed}
 		})
 		if err != nil {
@@ -83,62 +84,30 @@ func (c *conversion) refit(ctx context.Context, s settings, begin float64) error
 
 // encode makes the output, whose share of all the work starts at begin.
 func (c *conversion) encode(ctx context.Context, s settings, begin float64) error {
-	_, err := c.pass(ctx, s, outputArgs(c.p, s, c.carried), func(now Progress) Progress {
+	m := c.runner.making(c.p, outputArgs(c.p, s, c.carried))
+	_, err := c.pass(ctx, s, m, func(now Progress) Progress {
 		now.Fraction = begin + (1-begin)*now.Fraction
 		return now
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		c.report.Bytes, err = finish(m, c.report)
 	}
-	c.report.Bytes, err = finish(c.p, c.report.Log, c.last)
 	return err
 }
 
 // pass runs one child to a good end. What the child tells of its progress is
 // told on as place makes it.
-func (c *conversion) pass(ctx context.Context, s settings, args []string, place func(Progress) Progress) (outcome, error) {
-	reader := &progressReader{duration: expected(c.p.Info, s), report: func(now Progress) {
+func (c *conversion) pass(ctx context.Context, s settings, m making, place func(Progress) Progress) (outcome, error) {
+	m.dir, m.duration, m.spent = c.dir, expected(c.p.Info, s), c.report.Wall
+	report, res, err := c.runner.run(ctx, m, func(now Progress) {
 		now = place(now)
 		now.Fraction = max(now.Fraction, c.last.Fraction)
 		c.last = now
 		c.tell(now)
-	}}
-	limits := c.limits()
-	res, err := runChild(ctx, child{
-		path:   c.runner.tools.FFmpeg,
-		env:    c.runner.tools.env,
-		args:   args,
-		dir:    c.dir,
-		stdout: reader,
-		alive:  reader.advance.Load,
-		limits: limits,
 	})
-	c.report.Wall += res.wall
-	c.report.CPU += res.cpu
-	c.report.PeakRSS = max(c.report.PeakRSS, res.peakRSS)
-	c.report.OutTime, c.report.Frames = c.last.OutTime, c.last.Frame
-	said := res
-	if talks(args) {
-		said.stderr = complaints(res.stderr)
-	}
-	c.report.Log = logText(said.stderr, c.p.Input, c.p.Output)
-	switch {
-	case err != nil:
-		return res, stopped(ctx, err, c.report.Log)
-	case !res.ok:
-		return res, failure(said, c.report.Log, reader.last, limits.cpu)
-	}
-	return res, nil
-}
-
-// limits are those of the next child: what is left of the whole conversion's.
-func (c *conversion) limits() childLimits {
-	left := max(c.runner.limits.Wall-c.report.Wall, time.Millisecond)
-	return childLimits{
-		wall:   left,
-		stall:  c.runner.limits.Stall,
-		cpu:    left * time.Duration(c.p.Threads),
-		memory: c.runner.memoryOf(c.p),
-		file:   uint64(c.p.MaxBytes) + headroom,
-	}
+	c.report.Wall += report.Wall
+	c.report.CPU += report.CPU
+	c.report.PeakRSS = max(c.report.PeakRSS, report.PeakRSS)
+	c.report.OutTime, c.report.Frames, c.report.Log = report.OutTime, report.Frames, report.Log
+	return res, err
 }

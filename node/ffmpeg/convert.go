@@ -3,8 +3,6 @@ package ffmpeg
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"os"
 	"time"
 )
 
@@ -12,34 +10,43 @@ import (
 // about twice a second from one goroutine; the last call has Fraction 1 and
 // comes only after success. Where copying does not work it encodes, where a
 // chip fails it encodes in software, and where subtitles, fonts or a cover
-// stand in the way it does without them; the report says so. It blocks until ffmpeg is gone: within a second of the end
-// of ctx. The policy is asked again. Nothing is left at p.Output after an
+// stand in the way it does without them; the report says so. It blocks until
+// ffmpeg is gone: within a second of the end of ctx. The policy is asked again. Nothing is left at p.Output after an
 // error, which is an [*Error], an [*OptionError], or the context's.
 func (r *Runner) Convert(ctx context.Context, p Params, progress func(Progress)) (Report, error) {
-	if p.MaxSeconds <= 0 {
-		p.MaxSeconds = (r.policy.MaxDuration + time.Minute).Seconds()
-	}
-	if err := r.policy.Check(p.Info); err != nil {
-		return Report{}, err
-	}
 	if err := r.CanConvert(p.Format, p.Options); err != nil {
 		return Report{}, err
 	}
 	if s, err := resolve(p.Format, p.Options); err == nil && s.encoder == hardware {
 		p.Hardware = r.hardwareFor(s.video.codec)
 	}
+	return r.encode(ctx, p, progress)
+}
+
+// encode makes p.Output, of all streams or of everything but the film.
+func (r *Runner) encode(ctx context.Context, p Params, progress func(Progress)) (Report, error) {
+	p, err := r.admit(p)
+	if err != nil {
+		return Report{}, err
+	}
 	rising := &risingProgress{to: progress}
 	report, err := r.convertOrRetreat(ctx, p, rising.report)
 	if err != nil {
-		if rm := os.Remove(p.Output); rm != nil && !errors.Is(rm, fs.ErrNotExist) {
-			r.log.Warn("half-made output stays", "err", rm)
-		}
+		r.discard(p.Output)
 		return report, err
 	}
 	done := rising.last
 	done.Fraction, done.Bytes = 1, report.Bytes
 	rising.report(done)
 	return report, nil
+}
+
+// admit asks the policy again and bounds the output's duration by it.
+func (r *Runner) admit(p Params) (Params, error) {
+	if p.MaxSeconds <= 0 {
+		p.MaxSeconds = (r.policy.MaxDuration + time.Minute).Seconds()
+	}
+	return p, r.policy.Check(p.Info)
 }
 
 // convertOrRetreat tries with less and less until a conversion works or there
@@ -54,7 +61,7 @@ func (r *Runner) convertOrRetreat(ctx context.Context, p Params, progress func(P
 		work := conversion{runner: r, p: whole, carried: whole.carriage(s), tell: progress}
 		err = work.run(ctx, s)
 		c, report := work.carried, work.report
-		if err == nil && c.Copied != (Copying{}) {
+		if err == nil && c.Copied != (Copying{}) && !p.rest {
 			err = r.checkCopied(ctx, p, c.Copied, &report)
 		}
 		report.Copied, report.Notes = c.Copied, append(c.Notes, retreats...)

@@ -54,7 +54,7 @@ func videoArgs(p Params, s settings) []string {
 	if film.FPS == 0 && s.fps == 0 && s.format.container == AVI {
 		args = append(args, "-r:v:0", "30") // AVI has one rate for the whole film
 	}
-	return args
+	return append(args, exactArgs(s)...)
 }
 
 // rateArgs steer an encoder for pictures by quality, or by a bitrate.

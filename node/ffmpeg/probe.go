@@ -69,13 +69,27 @@ func (r *Runner) look(ctx context.Context, path string) (Info, error) {
 			return Info{}, noStreams(info, path, res)
 		}
 	}
-	if info.Duration <= 0 || uncounted {
+	if info.Duration <= 0 || uncounted || info.late() {
 		r.measure(ctx, path, &info)
 	}
 	if info.BitRate == 0 && info.Duration > 0 {
 		info.BitRate = int64(float64(size) * 8 / info.Duration)
 	}
 	return info, nil
+}
+
+// late tells a Matroska file that begins so late that it matters whether its
+// duration counts from its beginning or from zero: some muxers write this, some
+// that.
+func (i Info) late() bool {
+	const seconds = 0.5
+	film, hasFilm := i.Video()
+	sound, hasSound := i.Audio()
+	first := film.Start
+	if !hasFilm || hasSound && sound.Start < first {
+		first = sound.Start
+	}
+	return (i.Container == Matroska || i.Container == WebM) && first > seconds
 }
 
 // sniffFile opens the file, which must be a regular one.
@@ -106,7 +120,7 @@ func sniffFile(path string) (c Container, size int64, uncounted bool, err error)
 }
 
 // measure reads the whole file without decoding it, to learn how long it is
-// when no header says so: recordings of browsers, raw MP3 and ADTS. If that
+// when no header says so for sure: recordings of browsers, raw MP3 and ADTS. If that
 // cannot be done in time, an estimate that ffprobe made stays.
 func (r *Runner) measure(ctx context.Context, path string, info *Info) {
 	info.Estimated, info.Measured = info.Duration > 0, true

@@ -15,7 +15,6 @@ import (
 )
 
 const (
-	niceness     = 10       // below everything that keeps the mesh alive
 	stderrBytes  = 32 << 10 // of what a child says last are kept
 	maxOpenFiles = 64
 	pipeGrace    = 2 * time.Second // after a child's death, for its pipes to drain
@@ -45,6 +44,7 @@ type childLimits struct {
 	cpu         time.Duration // of all threads together
 	memory      uint64        // bytes of address space
 	file        uint64        // bytes that a file may grow to; 0: no bound
+	nice        Niceness      // 0: that of films
 }
 
 // outcome is how a child ended.

@@ -109,8 +109,7 @@ func (s *settings) put(name string, v value) {
 	case optSizeMB:
 		s.sizeMB = v.n
 	case optResolution:
-		n, _ := parseNumber(v.word[:len(v.word)-1])
-		s.short = int(n)
+		s.short = shortSide(v.word)
 	case optFPS:
 		s.fps = v.n
 	case optChannels:
@@ -124,6 +123,12 @@ func (s *settings) put(name string, v value) {
 	case optCopy:
 		s.copy = v.word
 	}
+}
+
+// shortSide is the number in a resolution such as 720p, 0 for none.
+func shortSide(resolution string) int {
+	n, _ := parseNumber(strings.TrimSuffix(resolution, "p"))
+	return int(n)
 }
 
 // coherent checks what options mean to each other.

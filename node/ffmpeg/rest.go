@@ -6,19 +6,39 @@ import (
 )
 
 // RestArgs are the arguments of the ffmpeg that makes a file of everything but
-// the film, in the same container: its streams stand in the order in which
+// the film, as [Runner.Audio] does: its streams stand in the order in which
 // [ConvertArgs] puts them behind the film. It is pure. Its errors are those
-// of ConvertArgs; a film without anything else is [ErrUnfit].
+// of ConvertArgs.
 func RestArgs(p Params) ([]string, error) {
-	c, err := Carry(p.Info, p.Format, p.Options)
-	if err != nil {
-		return nil, err
-	}
-	if !c.Rest() {
-		return nil, &Error{Kind: Unfit, Msg: "The file has nothing but its picture."}
-	}
 	p.rest = true
 	return ConvertArgs(p)
+}
+
+// A target is the kind of file that everything but the film is kept in.
+type target struct {
+	muxer     string
+	args      []string // of the muxer
+	container Container
+	shift     int64 // microseconds that all times in it are late, so that none is negative
+}
+
+// tagsOnly is for our own files of tags and chapters alone, of silent films.
+const tagsOnly Container = "ffmetadata"
+
+// restOf chooses a container that holds whatever the format's own holds.
+// Matroska makes all times positive by moving them, so they are before.
+func restOf(s settings, c Carriage) target {
+	const shift = 1_000_000
+	shifted := []string{"-output_ts_offset", clock(shift)}
+	switch {
+	case !c.Rest():
+		return target{muxer: "ffmetadata", container: tagsOnly}
+	case s.format.container == MOV:
+		return target{muxer: s.format.muxer, container: MOV}
+	case s.format.container == WebM:
+		return target{muxer: "webm", args: shifted, container: WebM, shift: shift}
+	}
+	return target{muxer: "matroska", args: shifted, container: Matroska, shift: shift}
 }
 
 // decodersFor is the allow list of a conversion: with the decoders of text

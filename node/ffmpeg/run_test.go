@@ -125,7 +125,7 @@ func checkConfined(t *testing.T, dir string) {
 	if pid := filepath.Base(dir); fields[2] != pid {
 		t.Errorf("process %s is in group %s", pid, fields[2])
 	}
-	if fields[16] != strconv.Itoa(niceness) {
+	if fields[16] != strconv.Itoa(int(FilmNiceness)) {
 		t.Errorf("niceness %s", fields[16])
 	}
 	if target, _ := os.Readlink(filepath.Join(dir, "fd", "0")); target != "/dev/null" {

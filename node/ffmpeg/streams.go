@@ -50,6 +50,16 @@ func Carry(info Info, format string, o Options) (Carriage, error) {
 	return carry(info, s, o), nil
 }
 
+// Notes are sentences for people about what a conversion would lose, change or
+// take over without encoding. It is pure, and nil for what cannot be converted.
+func Notes(info Info, format string, o Options) []string {
+	c, err := Carry(info, format, o)
+	if err != nil {
+		return nil
+	}
+	return c.Notes
+}
+
 func carry(info Info, s settings, o Options) Carriage {
 	r := rooms[s.format.Name]
 	c := Carriage{
