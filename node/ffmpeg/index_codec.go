@@ -54,7 +54,10 @@ func (x Index) MarshalBinary() ([]byte, error) {
 	if _, err := w.Write(b); err != nil {
 		return nil, err
 	}
-	return out.Bytes(), w.Close()
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
 }
 
 // UnmarshalBinary reads what [Index.MarshalBinary] wrote, and refuses
