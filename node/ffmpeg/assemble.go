@@ -106,7 +106,7 @@ func joinArgs(p Params, x Index, j Join, list string) ([]string, error) {
 	rest := restOf(p)
 	begin := rescale(x.offset(j.Segments[0].From), x.TimeBase, microseconds)
 	args := append(global(1), "-threads", "1", "-seek_timestamp", "1", "-itsoffset", clock(begin+rest.shift))
-	args = append(args, ownGuards("concat", "concat", string(MOV), demuxers[0], string(ivf))...)
+	args = append(args, ownGuards("concat", "concat", string(MOV), demuxers[0], string(nut))...)
 	args = append(args, "-safe", "0", "-i", "file:"+list)
 	args = append(args, "-threads", "1", "-seek_timestamp", "1")
 	args = append(args, ownGuards(rest.container, demuxers[0], "matroska,webm", string(notes))...)

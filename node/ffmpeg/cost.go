@@ -21,7 +21,7 @@ var rates = map[string]float64{
 	"libvpx-vp9 fast": 980, "libvpx-vp9 medium": 1800, "libvpx-vp9 slow": 5300, "libvpx-vp9 slower": 5300, "libvpx-vp9 veryslow": 5300,
 	"libvpx ultrafast": 60, "libvpx superfast": 60, "libvpx veryfast": 65, "libvpx faster": 145, "libvpx fast": 170,
 	"libvpx medium": 250, "libvpx slow": 300, "libvpx slower": 300, "libvpx veryslow": 300,
-	"mpeg4": 30,
+	"mpeg4":      30,
 	"libmp3lame": 12e6, "aac": 15e6, "libvorbis": 12e6, "libopus": 15e6, "flac": 3e6, "pcm_s16le": 1e6,
 }
 

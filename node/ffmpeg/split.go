@@ -3,6 +3,7 @@ package ffmpeg
 import (
 	"fmt"
 	"math"
+	"sort"
 )
 
 // A Segment is a range of a film's pictures that is encoded on its own.
@@ -46,7 +47,7 @@ func Split(info Info, x Index, format string, o Options, rate float64) (Plan, er
 			return plan, nil
 		}
 	}
-	plan.Segments = c.pieces()
+	plan.Segments = c.pieces(0, len(x.Pictures))
 	if len(plan.Segments) < 2 {
 		plan.Segments = nil
 		plan.Whole = fmt.Sprintf("The film has no key pictures to cut at for %.0f s.", c.index.longestGap())
@@ -62,27 +63,25 @@ type cutting struct {
 	cost     cost
 }
 
-// pieces cuts the film at key pictures into segments of about equal cost.
-func (c cutting) pieces() []Segment {
-	pictures := len(c.index.Pictures)
-	n := math.Ceil(c.cost.film / wanted)
-	n = max(2, min(n, maxSegments))
-	per := float64(pictures) / n
+// pieces cuts a range of pictures at key pictures into segments of about equal
+// cost.
+func (c cutting) pieces(from, to int) []Segment {
 	var cuts []int
 	for _, k := range c.index.Keys {
-		if c.fits(k.Picture) {
+		if k.Picture > from && to-k.Picture >= fewest && c.fits(k.Picture) {
 			cuts = append(cuts, k.Picture)
 		}
 	}
+	per := float64(to-from) / max(2, min(math.Ceil(c.cost.film/wanted), maxSegments))
+	each := c.cost.film / float64(to-from)
 	var out []Segment
-	from := 0
-	for from < pictures {
-		to := nearest(cuts, from, float64(from)+per)
-		if to == 0 || pictures-to < fewest || float64(pictures-from) < 1.5*per {
-			to = pictures
+	for from < to {
+		end := nearest(cuts, from, float64(from)+per)
+		if end == 0 || float64(to-from) < 1.5*per {
+			end = to
 		}
-		out = append(out, Segment{From: from, To: to, Cost: c.cost.film * float64(to-from) / float64(pictures)})
-		from = to
+		out = append(out, Segment{From: from, To: end, Cost: each * float64(end-from)})
+		from = end
 	}
 	return out
 }
@@ -91,10 +90,7 @@ func (c cutting) pieces() []Segment {
 // from there, or 0.
 func nearest(cuts []int, from int, wish float64) int {
 	best := 0
-	for _, cut := range cuts {
-		if cut < from+fewest {
-			continue
-		}
+	for _, cut := range cuts[sort.SearchInts(cuts, from+fewest):] {
 		if best != 0 && math.Abs(float64(cut)-wish) >= math.Abs(float64(best)-wish) {
 			break
 		}

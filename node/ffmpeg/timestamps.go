@@ -46,7 +46,7 @@ func timesArgs(path string, c Container) []string {
 	args := []string{"-hide_banner", "-v", "error", "-max_alloc", strconv.Itoa(maxAlloc), "-threads", "1",
 		"-print_format", "compact=nokey=1",
 		"-show_entries", "packet=stream_index,pts,dts,duration:stream=index,codec_name,codec_type,time_base:format=duration"}
-	args = append(args, ownGuards(c, demuxerList, string(ivf))...)
+	args = append(args, ownGuards(c, demuxerList, string(nut))...)
 	return append(args, "-i", "file:"+path)
 }
 
