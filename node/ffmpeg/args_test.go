@@ -106,6 +106,7 @@ func everyCall(t *testing.T) map[string][]string {
 	for input, info := range map[string]Info{"film": filmInfo, "song": songInfo, "ogg": oggInfo, "rich film": richInfo} {
 		calls["probe "+input] = probeArgs("/job/in", info.Container)
 		calls["measure "+input] = measureArgs("/job/in", info)
+		pieceCalls(t, calls, input, info)
 		for _, f := range Formats() {
 			if CheckFit(info, f.Name) != nil {
 				continue

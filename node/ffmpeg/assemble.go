@@ -38,7 +38,7 @@ func (r *Runner) Assemble(ctx context.Context, p Params, x Index, j Join, progre
 	if err := os.WriteFile(listed, []byte(list), 0o600); err != nil {
 		return Report{}, fmt.Errorf("assemble: %w", err)
 	}
-	args, err := joinArgs(p, s, x, j, listed)
+	args, err := joinArgs(p, x, j, listed)
 	if err != nil {
 		return Report{}, err
 	}
@@ -101,15 +101,19 @@ func (x Index) since(j Join, picture int) int64 {
 
 // joinArgs are the arguments of the ffmpeg that joins. Dispositions are said
 // again, since ffmpeg chooses some by itself where streams come together.
-func joinArgs(p Params, s settings, x Index, j Join, list string) ([]string, error) {
+func joinArgs(p Params, x Index, j Join, list string) ([]string, error) {
 	if err := errors.Join(checkPath(p.Output), checkPath(j.Rest), checkPath(list)); err != nil {
+		return nil, err
+	}
+	s, err := resolve(p.Format, p.Options)
+	if err != nil {
 		return nil, err
 	}
 	c := carry(p.Info, s, p.Options)
 	rest := restOf(s, c)
 	begin := rescale(x.offset(j.Segments[0].From), x.TimeBase, microseconds)
 	args := append(global(1), "-threads", "1", "-seek_timestamp", "1", "-itsoffset", clock(begin+rest.shift))
-	args = append(args, ownGuards("concat", "concat", string(MOV), demuxers[0], string(ivf))...)
+	args = append(args, ownGuards("concat", "concat", string(MOV), demuxers[0], string(nut))...)
 	args = append(args, "-safe", "0", "-i", "file:"+list)
 	args = append(args, "-threads", "1", "-seek_timestamp", "1")
 	args = append(args, ownGuards(rest.container, demuxers[0], "matroska,webm", string(tagsOnly))...)
@@ -119,6 +123,9 @@ func joinArgs(p Params, s settings, x Index, j Join, list string) ([]string, err
 	}
 	args = append(args, "-c", "copy", "-map_metadata", "1", "-map_chapters", "1", "-dn", "-disposition:v:0", disposition(p.Info))
 	args = append(args, switchedOff(c)...)
+	if p.Info.Container != MOV { // notes of the segments' container, which the film's had not
+		args = append(args, "-metadata:s:v:0", "handler_name=", "-metadata:s:v:0", "vendor_id=")
+	}
 	if s.format.container == AVI {
 		args = append(args, "-r", x.Rate.String())
 	}

@@ -68,11 +68,15 @@ func (r *Runner) settle(ctx context.Context, p Params, rest target) error {
 	return os.Rename(again, p.Output)
 }
 
-// recopyArgs copy the file of everything but the film, moved in time.
+// recopyArgs copy the file of everything but the film, its sounds moved in time
+// by microseconds.
 func recopyArgs(p Params, rest target, output string, shift int64) []string {
 	args := append(global(1), "-threads", "1", "-seek_timestamp", "1")
 	args = append(args, ownGuards(rest.container, demuxerList)...)
 	args = append(args, "-i", "file:"+p.Output, "-map", "0", "-c", "copy", "-map_metadata", "0", "-map_chapters", "0", "-dn",
-		"-t", number(p.MaxSeconds+1), "-fs", strconv.FormatInt(p.MaxBytes, 10), "-output_ts_offset", clock(shift))
+		"-t", number(p.MaxSeconds+1), "-fs", strconv.FormatInt(p.MaxBytes, 10))
+	if shift != 0 {
+		args = append(args, "-bsf:a", "setts=ts=TS+("+clock(shift)+")/TB")
+	}
 	return append(args, "-f", rest.muxer, "file:"+output)
 }

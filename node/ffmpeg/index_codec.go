@@ -54,7 +54,10 @@ func (x Index) MarshalBinary() ([]byte, error) {
 	if _, err := w.Write(b); err != nil {
 		return nil, err
 	}
-	return out.Bytes(), w.Close()
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
 }
 
 // ReadIndex reads an index that [Index.MarshalBinary] wrote, to its end.

@@ -139,7 +139,7 @@ func (t *packetTable) unfit() string {
 // opening is what ffmpeg reads to learn the rate of pictures when it opens
 // the file: not more than it is allowed to ([guards]).
 func (t *packetTable) opening() []Span {
-	const looked, most = 64, 11 * mebi
+	const looked, most = 48, 11 * mebi
 	to := int64(0)
 	for _, p := range t.packets[:min(looked, len(t.packets))] {
 		to = max(to, p.pos+p.size)

@@ -80,12 +80,12 @@ type partFormat struct {
 	container Container
 }
 
-// IVF is known only for our own files: MP4 has no place for VP8.
-const ivf Container = "ivf"
+// NUT is known only for our own files: MP4 has no place for VP8.
+const nut Container = "nut"
 
 func partOf(p Params) partFormat {
 	if s, err := resolve(p.Format, p.Options); err == nil && s.video.Name == vp8.Name {
-		return partFormat{"ivf", ivf}
+		return partFormat{"nut", nut}
 	}
 	return partFormat{"mp4", MOV}
 }

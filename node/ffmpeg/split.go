@@ -3,6 +3,8 @@ package ffmpeg
 import (
 	"fmt"
 	"math"
+	"slices"
+	"sort"
 )
 
 // A Segment is a range of a film's pictures that is encoded on its own.
@@ -48,18 +50,12 @@ func Split(info Info, x Index, format string, o Options, rate float64) (Plan, er
 		plan.Whole = "Sound is encoded in one piece: pieces cannot be joined without gaps."
 		return plan, nil
 	}
-	if x.Unfit == "" {
-		plan.Whole = wholeBecause(c, earlyRules)
-	}
-	if plan.Whole == "" {
-		plan.Whole = wholeBecause(c, indexRules)
-	}
-	if plan.Whole != "" {
+	if plan.Whole = wholeBecause(c, slices.Concat(earlyRules, indexRules)); plan.Whole != "" {
 		return plan, nil
 	}
 	plan.RestCost = c.cost.rest
 	plan.JoinCost = startCost + packetsCost*c.packets()
-	plan.Segments = c.pieces()
+	plan.Segments = c.pieces(0, len(x.Pictures))
 	if len(plan.Segments) < 2 {
 		plan = Plan{Cost: plan.Cost}
 		plan.Whole = fmt.Sprintf("The film has no key pictures to cut at for %.0f s.", c.index.longestGap())
@@ -73,27 +69,25 @@ func (c cutting) packets() float64 {
 	return float64(len(c.index.Pictures)) + second*c.info.Duration*float64(len(c.carried.Sounds))
 }
 
-// pieces cuts the film at key pictures into segments of about equal cost.
-func (c cutting) pieces() []Segment {
-	pictures := len(c.index.Pictures)
-	n := math.Ceil(c.cost.film / wanted)
-	n = max(2, min(n, maxSegments))
-	per := float64(pictures) / n
+// pieces cuts a range of pictures at key pictures into segments of about equal
+// cost.
+func (c cutting) pieces(from, to int) []Segment {
 	var cuts []int
 	for _, k := range c.index.Keys {
-		if c.fits(k.Picture) {
+		if k.Picture > from && to-k.Picture >= fewest && c.fits(k.Picture) {
 			cuts = append(cuts, k.Picture)
 		}
 	}
+	per := float64(to-from) / max(2, min(math.Ceil(c.cost.film/wanted), maxSegments))
+	each := c.cost.film / float64(to-from)
 	var out []Segment
-	from := 0
-	for from < pictures {
-		to := nearest(cuts, from, float64(from)+per)
-		if to == 0 || pictures-to < fewest || float64(pictures-from) < 1.5*per {
-			to = pictures
+	for from < to {
+		end := nearest(cuts, from, float64(from)+per)
+		if end == 0 || float64(to-from) < 1.5*per {
+			end = to
 		}
-		out = append(out, Segment{From: from, To: to, Cost: c.cost.film * float64(to-from) / float64(pictures)})
-		from = to
+		out = append(out, Segment{From: from, To: end, Cost: each * float64(end-from)})
+		from = end
 	}
 	return out
 }
@@ -102,10 +96,7 @@ func (c cutting) pieces() []Segment {
 // from there, or 0.
 func nearest(cuts []int, from int, wish float64) int {
 	best := 0
-	for _, cut := range cuts {
-		if cut < from+fewest {
-			continue
-		}
+	for _, cut := range cuts[sort.SearchInts(cuts, from+fewest):] {
 		if best != 0 && math.Abs(float64(cut)-wish) >= math.Abs(float64(best)-wish) {
 			break
 		}

@@ -46,7 +46,7 @@ func timesArgs(path string, c Container) []string {
 	args := []string{"-hide_banner", "-v", "error", "-max_alloc", strconv.Itoa(maxAlloc), "-threads", "1",
 		"-print_format", "compact=nokey=1",
 		"-show_entries", "packet=stream_index,pts,dts,duration:stream=index,codec_name,codec_type,time_base:format=duration"}
-	args = append(args, ownGuards(c, demuxerList, string(ivf))...)
+	args = append(args, ownGuards(c, demuxerList, string(nut))...)
 	return append(args, "-i", "file:"+path)
 }
 
@@ -166,10 +166,25 @@ func (r *Runner) verify(ctx context.Context, p Params, s settings, x Index, j Jo
 			return err
 		}
 	}
+	if s.format.container == AVI {
+		out.placeFirst(x, j.Segments[0].From)
+	}
 	if why := mismatch(x, j, form, rest, out); why != "" {
 		return &Error{Kind: Mismatch, Msg: "The joined film is not what it should be: " + why + "."}
 	}
 	return nil
+}
+
+// placeFirst moves the first picture of an AVI to where it belongs. FFmpeg
+// writes none of the empty places before it, also in a whole conversion, so
+// that it is shown early and stays.
+func (t *timing) placeFirst(x Index, from int) {
+	film := t.film()
+	if len(film.times) < 2 || from+1 >= len(x.Pictures) {
+		return
+	}
+	gap := rescale(x.Pictures[from+1]-x.Pictures[from], x.TimeBase, film.base)
+	film.times[0] = max(film.times[0], film.times[1]-gap)
 }
 
 // mismatch says how an assembly differs from the film and from the file of
