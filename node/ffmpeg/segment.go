@@ -31,17 +31,20 @@ func (r *Runner) Segment(ctx context.Context, p Params, x Index, s Segment, prog
 		args: args, output: p.Output, inputs: []string{p.Input}, duration: x.seconds(s),
 		threads: p.Threads, maxBytes: p.MaxBytes, maxSeconds: p.MaxSeconds,
 	}, progress)
-	if told := (*Error)(nil); errors.As(err, &told) && told.Kind == Damaged {
-		err = &Error{Kind: Starved, Msg: "The film cannot be decoded there.", Log: told.Log}
-	}
 	if err == nil {
 		err = r.checkSegment(ctx, p, x, s, report)
+	}
+	if told := (*Error)(nil); errors.As(err, &told) && mayLackBytes[told.Kind] {
+		err = &Error{Kind: Starved, Msg: "The film cannot be decoded there.", Log: told.Log}
 	}
 	if err != nil {
 		r.discard(p.Output)
 	}
 	return report, err
 }
+
+// mayLackBytes are the kinds of failure that holes in the input bring about.
+var mayLackBytes = map[Kind]bool{Damaged: true, Unexpected: true, BadOutput: true}
 
 // checkSegment counts what came out and looks at each time.
 func (r *Runner) checkSegment(ctx context.Context, p Params, x Index, s Segment, report Report) error {
