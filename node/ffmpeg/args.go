@@ -135,6 +135,7 @@ func ConvertArgs(p Params) ([]string, error) {
 	args = append(args, "-i", "file:"+p.Input)
 	if s.format.Kind == Video {
 		args = append(args, videoArgs(p, s)...)
+		args = append(args, exactArgs(s)...)
 	}
 	args = append(args, audioArgs(p, s)...)
 	args = append(args, tagArgs(p.Info, s)...)
@@ -180,7 +181,7 @@ func videoArgs(p Params, s settings) []string {
 	if film.FPS == 0 && s.format.container == AVI {
 		args = append(args, "-r", "30") // AVI has one rate for the whole film
 	}
-	return append(args, exactArgs(s)...)
+	return args
 }
 
 // vpxSpeeds is preset -> -cpu-used; medium is the encoder's own default.
