@@ -44,8 +44,8 @@ type restFormat struct {
 	shift     int64 // microseconds that all times in it are late, so that none is negative
 }
 
-// notes is for our own files of tags and chapters alone, of silent films.
-const notes Container = "ffmetadata"
+// tagsOnly is our own kind of file of tags and chapters alone, of silent films.
+const tagsOnly Container = "ffmetadata"
 
 // restOf chooses a container that holds whatever the format's own holds.
 // Matroska makes all times positive by moving them, so they are before.
@@ -54,7 +54,7 @@ func restOf(p Params) restFormat {
 	_, sound := p.Info.Audio()
 	switch {
 	case !sound:
-		return restFormat{"ffmetadata", notes, 0}
+		return restFormat{"ffmetadata", tagsOnly, 0}
 	case f.container == MOV:
 		return restFormat{f.muxer, MOV, 0}
 	}
@@ -82,7 +82,7 @@ func audioFileArgs(p Params) ([]string, error) {
 		"-threads", strconv.Itoa(p.Threads),
 		"-t", number(p.MaxSeconds),
 		"-fs", strconv.FormatInt(p.MaxBytes, 10),
-		"-output_ts_offset", clock(rest.shift))
+		"-output_ts_offset", timeText(rest.shift))
 	return append(args, "-f", rest.muxer, "file:"+p.Output), nil
 }
 
@@ -125,6 +125,6 @@ func recopyArgs(p Params, rest restFormat, output string, shift int64) []string 
 	args := append(global(1), "-threads", "1", "-seek_timestamp", "1")
 	args = append(args, guards(rest.container, convertList)...)
 	args = append(args, "-i", "file:"+p.Output, "-map", "0", "-c", "copy", "-map_metadata", "0", "-map_chapters", "0", "-dn",
-		"-t", number(p.MaxSeconds+1), "-fs", strconv.FormatInt(p.MaxBytes, 10), "-output_ts_offset", clock(shift))
+		"-t", number(p.MaxSeconds+1), "-fs", strconv.FormatInt(p.MaxBytes, 10), "-output_ts_offset", timeText(shift))
 	return append(args, "-f", rest.muxer, "file:"+output)
 }

@@ -143,10 +143,10 @@ func (x Index) enter(s Segment) []string {
 	args := []string{"-noaccurate_seek", "-seek_timestamp", "1"}
 	key, ok := x.key(s.From)
 	if !ok || key.Picture == 0 {
-		return append(args, "-itsoffset", clock(-first))
+		return append(args, "-itsoffset", timeText(-first))
 	}
 	at := x.micros(key.Picture) + x.lead(key)
-	return append(args, "-ss", clock(at), "-itsoffset", clock(at-first))
+	return append(args, "-ss", timeText(at), "-itsoffset", timeText(at-first))
 }
 
 // lead is by how much behind a key picture to aim, in microseconds, so that
