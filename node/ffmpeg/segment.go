@@ -156,9 +156,11 @@ func (x Index) lead(k Key) int64 {
 // ffmpeg would move them to a grid of its rate, and repeat or drop pictures of
 // a film without one. AVI has nothing but such a grid, and MPEG-4 video cannot
 // count in every unit that a film may come in. Where the user asked for a rate,
-// that is the grid.
+// that is the grid. To a bitrate the encoders of VP8 and VP9 take every tick
+// for a picture, and most of the bits are never used.
 func exactArgs(s settings) []string {
-	if s.format.container == AVI || s.video.Name == mpeg4.Name || s.fps != 0 {
+	vpx := s.video.Name == vp8.Name || s.video.Name == vp9.Name
+	if s.format.container == AVI || s.video.Name == mpeg4.Name || s.fps != 0 || vpx && s.rated() {
 		return nil
 	}
 	return []string{"-vsync", "vfr", "-enc_time_base:v:0", "-1"}
