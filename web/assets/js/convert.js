@@ -165,8 +165,9 @@ async function submit() {
     else await convertAll(ask);
   } catch (error) {
     showMessage(byId('convert-error'), error.message);
-    markField(error.body.field);
+    markField(error.body?.field);
   }
+  byId('convert-error').scrollIntoView({ block: 'nearest' });
 }
 
 // markField leads to the option that was refused.

@@ -200,11 +200,11 @@ async function setPriority(job, name) {
   await loadJobs();
 }
 
-// showMarks shows what is special about a job.
+// showMarks shows what is special about a job; the priority of one that is not over is shown by its menu.
 function showMarks(el, job) {
   const marks = [];
-  if (job.priority === 'high') marks.push(['warn', t('priority.high')]);
-  if (job.priority === 'low') marks.push(['', t('priority.low')]);
+  if (isOver(job) && job.priority === 'high') marks.push(['warn', t('priority.badge.high')]);
+  if (isOver(job) && job.priority === 'low') marks.push(['', t('priority.badge.low')]);
   if (job.reused) marks.push(['good', t('jobs.reused')]);
   if (job.redone_reason) marks.push(['warn', t('jobs.redone')]);
   el.hidden = marks.length === 0;
