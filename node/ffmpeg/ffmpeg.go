@@ -9,9 +9,11 @@
 // becomes an argument: formats, codecs and options are looked up in tables
 // and numbers are parsed and printed again.
 //
-// Deciding is pure: [Sniff], [ParseOptions], [CheckFit], [ConvertArgs],
-// [Recipe], [Needs], [Policy.Check] and [CheckOutput] are functions without
-// I/O. Acting is [Runner]: [Runner.Probe], [Runner.Convert], [Runner.Generate].
+// Deciding is pure: [Sniff], [ParseOptions], [ParsePurpose], [CheckFit],
+// [CheckOptions], [Carry], [Copies], [ConvertArgs], [RestArgs], [Recipe],
+// [Needs], [NeedBits], [Policy.Check] and [CheckOutput] are functions without
+// I/O. Acting is [Runner]: [Runner.Probe], [Runner.Convert],
+// [Runner.Describe], [Runner.Generate], [Runner.ProbeHardware].
 //
 // # Errors
 //
@@ -30,6 +32,8 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -76,6 +80,8 @@ type Runner struct {
 	log    *slog.Logger
 	limits Limits
 	policy Policy
+
+	hardware atomic.Pointer[[]string] // encoders that were found to work
 }
 
 // New finds the tools, asks them what they can do, and returns a Runner. It
@@ -109,8 +115,9 @@ func (r *Runner) CanConvert(format string, o Options) error {
 	if err != nil {
 		return err
 	}
+	have := r.Encoders()
 	for _, name := range needs {
-		if !r.tools.Has(name) {
+		if !slices.Contains(have, name) {
 			return &Error{Kind: NoEncoder, Msg: fmt.Sprintf("The FFmpeg of this node has no encoder %s.", name)}
 		}
 	}

@@ -110,7 +110,11 @@ func (l *Library) Convert(ctx context.Context, item state.Media, ask state.Conve
 	if err != nil {
 		return state.Job{}, 0, refusal(err)
 	}
-	if err := ffmpeg.CheckFit(outline(item.Content), format); err != nil {
+	known := outline(item.Content)
+	if err := ffmpeg.CheckFit(known, format); err != nil {
+		return state.Job{}, 0, refusal(err)
+	}
+	if err := ffmpeg.CheckOptions(known, format, parsed); err != nil {
 		return state.Job{}, 0, refusal(err)
 	}
 	recipe, err := ffmpeg.Recipe(format, parsed)
