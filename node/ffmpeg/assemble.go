@@ -88,7 +88,7 @@ func (j Join) list(x Index) (string, error) {
 		}
 		fmt.Fprintf(&b, "file 'file:%s'\n", path)
 		if i+1 < len(j.Segments) {
-			fmt.Fprintf(&b, "duration %s\n", clock(x.since(j, s.To)-x.since(j, s.From)))
+			fmt.Fprintf(&b, "duration %s\n", timeText(x.since(j, s.To)-x.since(j, s.From)))
 		}
 	}
 	return b.String(), nil
@@ -112,7 +112,7 @@ func joinArgs(p Params, x Index, j Join, list string) ([]string, error) {
 	c := carry(p.Info, s, p.Options)
 	rest := restOf(s, c)
 	begin := rescale(x.offset(j.Segments[0].From), x.TimeBase, microseconds)
-	args := append(global(1), "-threads", "1", "-seek_timestamp", "1", "-itsoffset", clock(begin+rest.shift))
+	args := append(global(1), "-threads", "1", "-seek_timestamp", "1", "-itsoffset", timeText(begin+rest.shift))
 	args = append(args, ownGuards("concat", "concat", string(MOV), demuxers[0], string(nut))...)
 	args = append(args, "-safe", "0", "-i", "file:"+list)
 	args = append(args, "-threads", "1", "-seek_timestamp", "1")
@@ -135,7 +135,7 @@ func joinArgs(p Params, x Index, j Join, list string) ([]string, error) {
 	if rest.container == MOV {
 		args = append(args, "-metadata", "major_brand=", "-metadata", "minor_version=", "-metadata", "compatible_brands=")
 	}
-	args = append(args, "-output_ts_offset", clock(-rest.shift),
+	args = append(args, "-output_ts_offset", timeText(-rest.shift),
 		"-t", number(p.MaxSeconds),
 		"-fs", strconv.FormatInt(p.MaxBytes, 10))
 	args = append(args, s.format.muxArgs...)

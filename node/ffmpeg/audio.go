@@ -76,7 +76,7 @@ func recopyArgs(p Params, rest target, output string, shift int64) []string {
 	args = append(args, "-i", "file:"+p.Output, "-map", "0", "-c", "copy", "-map_metadata", "0", "-map_chapters", "0", "-dn",
 		"-t", number(p.MaxSeconds+1), "-fs", strconv.FormatInt(p.MaxBytes, 10))
 	if shift != 0 {
-		args = append(args, "-bsf:a", "setts=ts=TS+("+clock(shift)+")/TB")
+		args = append(args, "-bsf:a", "setts=ts=TS+("+timeText(shift)+")/TB")
 	}
 	return append(args, "-f", rest.muxer, "file:"+output)
 }

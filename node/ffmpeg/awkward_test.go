@@ -62,7 +62,7 @@ func awkwards(t testing.TB) []awkward {
 		{name: "odd size", file: "in.mkv", make: of("-vf", "scale=129:97", "-c:v", "ffv1", "-pix_fmt", "yuv444p")},
 		{name: "ten bits", file: "in.mkv", make: of("-c:v", "libx265", "-preset", "ultrafast", "-pix_fmt", "yuv420p10le", "-x265-params", "log-level=error:pools=1:open-gop=0")},
 		{name: "HDR tags", file: "in.mp4", make: of(with(x264, "-color_primaries", "bt2020", "-color_trc", "smpte2084", "-colorspace", "bt2020nc")...)},
-		{name: "several sounds", file: "in.mkv", make: of(with(x264, "-map", "0:v", "-map", "1:a", "-map", "1:a", "-metadata:s:a:1", "language=deu")...)},
+		{name: "several sounds", file: "in.mkv", make: of(with(x264, "-map", "0:v", "-map", "1:a", "-map", "1:a", "-metadata:s:a:1", "language=deu", "-metadata:s:v", "language=fra")...)},
 		{name: "sound longer than film", file: "in.mp4", make: of(with(x264, "-af", "apad=pad_dur=2")...)},
 		{name: "no sound", file: "in.mp4", make: of(with(x264, "-an", "-metadata", "title=Silent")...)},
 		{name: "no sound to WebM", file: "in.mp4", make: of(with(x264, "-an", "-metadata", "title=Silent")...), like: "webm"},

@@ -8,14 +8,15 @@ type cost struct{ film, rest float64 }
 func (c cost) all() float64 { return c.film + c.rest }
 
 // rates is [CostClass] -> nanoseconds of CPU a unit with one thread, until the
-// mesh has learned its own: measured with FFmpeg 5.1 on 720p.
+// mesh has learned its own: measured with FFmpeg 5.1 on moving 720p.
+// Noise may take VP9 six times as long.
 var rates = map[string]float64{
 	"libx264 ultrafast": 35, "libx264 superfast": 55, "libx264 veryfast": 55, "libx264 faster": 80, "libx264 fast": 110,
 	"libx264 medium": 120, "libx264 slow": 270, "libx264 slower": 400, "libx264 veryslow": 570,
 	"libx265 ultrafast": 70, "libx265 superfast": 90, "libx265 veryfast": 155, "libx265 faster": 155, "libx265 fast": 180,
 	"libx265 medium": 220, "libx265 slow": 430, "libx265 slower": 1100, "libx265 veryslow": 1800,
-	"libvpx-vp9 ultrafast": 500, "libvpx-vp9 superfast": 500, "libvpx-vp9 veryfast": 410, "libvpx-vp9 faster": 510,
-	"libvpx-vp9 fast": 980, "libvpx-vp9 medium": 1800, "libvpx-vp9 slow": 5300, "libvpx-vp9 slower": 5300, "libvpx-vp9 veryslow": 5300,
+	"libvpx-vp9 ultrafast": 90, "libvpx-vp9 superfast": 90, "libvpx-vp9 veryfast": 100, "libvpx-vp9 faster": 120,
+	"libvpx-vp9 fast": 180, "libvpx-vp9 medium": 270, "libvpx-vp9 slow": 900, "libvpx-vp9 slower": 900, "libvpx-vp9 veryslow": 900,
 	"libvpx ultrafast": 60, "libvpx superfast": 60, "libvpx veryfast": 65, "libvpx faster": 145, "libvpx fast": 170,
 	"libvpx medium": 250, "libvpx slow": 300, "libvpx slower": 300, "libvpx veryslow": 300,
 	"mpeg4": 30,

@@ -9,11 +9,26 @@
 // becomes an argument: formats, codecs and options are looked up in tables
 // and numbers are parsed and printed again.
 //
-// Deciding is pure: [Sniff], [ParseOptions], [ParsePurpose], [CheckFit],
+// Deciding is pure: [Sniff], [ParseOptions], [Wish], [CheckFit],
 // [CheckOptions], [Carry], [Copies], [ConvertArgs], [RestArgs], [Recipe],
 // [Needs], [NeedBits], [Policy.Check] and [CheckOutput] are functions without
 // I/O. Acting is [Runner]: [Runner.Probe], [Runner.Convert],
 // [Runner.Describe], [Runner.Generate], [Runner.ProbeHardware].
+//
+// # Pieces
+//
+// A film may be encoded by many nodes at once. [Runner.Index] looks at its
+// packets when it comes in; [Split] decides from that, purely, where to cut or
+// why not to; [Runner.Segment] encodes a piece from a file that has only the
+// bytes of [Index.Needs]; [Runner.Audio] makes everything but the film;
+// [Runner.Assemble] joins them without encoding and compares every time with
+// the index. Its rules:
+//   - A cut is a key picture that no other picture crosses, in the order of
+//     decoding and in that of showing.
+//   - Times stay whole ticks of the film from the packet to the piece; only the
+//     output's own container rounds them.
+//   - A doubt makes the conversion whole. [ErrStarved] means to try again with
+//     all of the input, then whole; [ErrMismatch] means whole.
 //
 // # Errors
 //

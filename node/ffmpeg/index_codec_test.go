@@ -130,3 +130,23 @@ func FuzzLayout(f *testing.F) {
 		}
 	})
 }
+
+// FuzzPackets reads what an ffprobe might say of a hostile file.
+func FuzzPackets(f *testing.F) {
+	f.Add("packet|0|-1024|512|3150|48|K_\npacket|2048|-512|512|1211|3198|__\npacket|1024|0|512|428|4667|KD\nstream|25/1|1/12800\nformat|0.000000\n")
+	f.Add("packet|N/A|0|1|0|10|K_\nstream|0/0|1/25\nformat|N/A\n")
+	f.Fuzz(func(t *testing.T, said string) {
+		table := &packetTable{max: 1000}
+		if _, err := table.Write([]byte(said)); err != nil {
+			return
+		}
+		x := table.index(Index{Size: 1 << 20}, layout{})
+		data, err := x.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := new(Index).UnmarshalBinary(data); err != nil {
+			t.Fatalf("what was indexed cannot be read: %+v", x)
+		}
+	})
+}

@@ -178,13 +178,13 @@ func parseBitrate(s string) (float64, bool) {
 	return n, ok && n == math.Trunc(n)
 }
 
-var clockTime = regexp.MustCompile(`^(?:([0-9]{1,2}):)?([0-9]{1,2}):([0-9]{1,2}(?:\.[0-9]{1,6})?)$`)
+var clock = regexp.MustCompile(`^(?:([0-9]{1,2}):)?([0-9]{1,2}):([0-9]{1,2}(?:\.[0-9]{1,6})?)$`)
 
 // parseTime reads seconds, M:SS and H:MM:SS, each with decimals, to a
 // microsecond.
 func parseTime(s string) (float64, bool) {
 	n, ok := parseNumber(s)
-	if m := clockTime.FindStringSubmatch(s); m != nil {
+	if m := clock.FindStringSubmatch(s); m != nil {
 		h, _ := strconv.Atoi("0" + m[1])
 		minutes, _ := strconv.Atoi(m[2])
 		seconds, _ := strconv.ParseFloat(m[3], 64)

@@ -103,6 +103,9 @@ func (t *packetTable) index(x Index, lay layout) Index {
 	}
 	x.Head = joinSpans(x.Head, x.Size)
 	x.Pictures, x.Keys = t.cuts(lay)
+	for i, k := range x.Keys {
+		x.Keys[i].Pos = max(0, min(k.Pos, x.Size))
+	}
 	for i, pts := range x.Pictures[1:] {
 		if pts == x.Pictures[i] {
 			return Index{Size: x.Size, Unfit: "Two of its pictures have the same time."}

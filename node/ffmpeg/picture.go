@@ -10,9 +10,9 @@ func pictureArgs(p Params, s settings, c Carriage) []string {
 	case c.Copied.Film:
 		return filmCopyArgs(*c.Film, s)
 	case s.encoder == hardware:
-		return chipArgs(p.Info, s)
+		return append(chipArgs(p.Info, s), exactArgs(s)...)
 	}
-	return videoArgs(p, s)
+	return append(videoArgs(p, s), exactArgs(s)...)
 }
 
 // videoArgs choose the film's stream and its encoder.
@@ -54,7 +54,7 @@ func videoArgs(p Params, s settings) []string {
 	if film.FPS == 0 && s.fps == 0 && s.format.container == AVI {
 		args = append(args, "-r:v:0", "30") // AVI has one rate for the whole film
 	}
-	return append(args, exactArgs(s)...)
+	return args
 }
 
 // rateArgs steer an encoder for pictures by quality, or by a bitrate.

@@ -45,26 +45,59 @@ var purposes = []Purpose{
 // in it.
 func Purposes() []Purpose { return slices.Clone(purposes) }
 
-// ParsePurpose reads a request that names a purpose, and maybe options of its
-// own: what the user chose counts, and what cannot go together with it is left
-// out of the purpose. Its errors are those of [ParseOptions]; one for an unknown
-// purpose lists the names.
-func ParsePurpose(name string, raw json.RawMessage) (format string, o Options, err error) {
+// Wish reads a request: a format, a purpose, or both, and options. What the
+// user chose counts, and what cannot go together with it is left out of the
+// purpose. Its errors are those of [ParseOptions]; one for an unknown purpose
+// lists the names.
+func Wish(purpose, format string, options json.RawMessage) (string, Options, error) {
+	if purpose == "" {
+		f, err := Lookup(format)
+		if err != nil {
+			return "", Options{}, err
+		}
+		o, err := ParseOptions(f.Name, options)
+		return f.Name, o, err
+	}
+	p, err := lookupPurpose(purpose)
+	if err != nil {
+		return "", Options{}, err
+	}
+	if format != "" {
+		if p, err = p.in(format); err != nil {
+			return "", Options{}, err
+		}
+	}
+	chosen, err := ParseOptions(p.Format, options)
+	if err != nil {
+		return "", Options{}, err
+	}
+	o, err := p.with(chosen)
+	return p.Format, o, err
+}
+
+func lookupPurpose(name string) (Purpose, error) {
 	i := slices.IndexFunc(purposes, func(p Purpose) bool { return strings.EqualFold(p.Name, name) })
 	if i < 0 {
 		names := make([]string, len(purposes))
 		for i, p := range purposes {
 			names[i] = p.Name
 		}
-		return "", Options{}, &OptionError{Field: "purpose", Reason: "choose one of " + strings.Join(names, ", ")}
+		return Purpose{}, &OptionError{Field: "purpose", Reason: "choose one of " + strings.Join(names, ", ")}
 	}
-	p := purposes[i]
-	chosen, err := ParseOptions(p.Format, raw)
+	return purposes[i], nil
+}
+
+// in is the purpose in another format of its kind, as far as that goes.
+func (p Purpose) in(format string) (Purpose, error) {
+	f, err := Lookup(format)
 	if err != nil {
-		return "", Options{}, err
+		return Purpose{}, err
 	}
-	o, err = p.with(chosen)
-	return p.Format, o, err
+	if _, ok := f.codec(p.Options.VideoCodec); f.Kind != p.Kind || f.Kind == Video && !ok {
+		return Purpose{}, &OptionError{Field: "output_format", Reason: "cannot be " + f.Name + " for the purpose " + p.Name + "; leave it out for " + p.Format}
+	}
+	p.Format = f.Name
+	return p, nil
 }
 
 // with adds to what the user chose what the purpose has beside it.

@@ -27,7 +27,7 @@ func TestPurposesAreAsks(t *testing.T) {
 		{"lossless", `{"video_codec": "libx264"}`, "mkv", "v1 mkv libx264 crf=23 preset=medium aac"},
 	}
 	for _, row := range rows {
-		format, o, err := ParsePurpose(row.name, json.RawMessage(row.raw))
+		format, o, err := Wish(row.name, "", json.RawMessage(row.raw))
 		if err != nil || format != row.format {
 			t.Errorf("%s %s: %q, %v", row.name, row.raw, format, err)
 			continue
@@ -42,7 +42,7 @@ func TestPurposesAreAsks(t *testing.T) {
 		{"podcast", `{"crf": 20}`, "options.crf: is not for mp3"},
 		{"lossless", `{"crf": 20}`, "options.crf: is not for the codec ffv1; leave it out or choose another video_codec"},
 	} {
-		_, _, err := ParsePurpose(row.name, json.RawMessage(row.raw))
+		_, _, err := Wish(row.name, "", json.RawMessage(row.raw))
 		var oe *OptionError
 		if !errors.As(err, &oe) || !strings.HasPrefix(err.Error(), row.want) {
 			t.Errorf("%s %s: got %v", row.name, row.raw, err)
@@ -56,7 +56,7 @@ func TestPurposesConvert(t *testing.T) {
 	for _, p := range Purposes() {
 		t.Run(p.Name, func(t *testing.T) {
 			t.Parallel()
-			format, o, err := ParsePurpose(p.Name, json.RawMessage(`{"to": 1.5}`))
+			format, o, err := Wish(p.Name, "", json.RawMessage(`{"to": 1.5}`))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -86,6 +86,35 @@ func TestTheArchiveIsExact(t *testing.T) {
 		_, path := asked(t, r, in, "mkv", `{"video_codec": "ffv1"}`)
 		if a, b := hashes(frames(t, in), 0, 10), hashes(frames(t, path), 0, 10); len(a) != 10 || strings.Join(a, " ") != strings.Join(b, " ") {
 			t.Errorf("%s: frames differ", name)
+		}
+	}
+}
+
+func TestWishes(t *testing.T) {
+	for _, row := range []struct{ purpose, format, raw, recipe, problem string }{
+		{"", "MP4", ``, "v1 mp4 libx264 crf=23 preset=medium aac bitrate=128k", ""},
+		{"", "mp3", `{"bitrate": "96k"}`, "v1 mp3 libmp3lame bitrate=96k", ""},
+		{"phone", "mkv", ``, "v1 mkv libx264 crf=23 preset=medium aac bitrate=128k profile=main resolution=720p channels=2", ""},
+		{"phone", "webm", `{"crf": 40}`, "v1 webm libvpx-vp9 crf=40 preset=medium libopus bitrate=128k resolution=720p channels=2", ""},
+		{"music-archive", "wav", ``, "v1 wav pcm_s16le", ""},
+		{"", "", ``, "", "output_format: choose one of"},
+		{"", "txt", ``, "", "output_format: choose one of"},
+		{"lossless", "mp4", ``, "", "output_format: cannot be mp4 for the purpose lossless; leave it out for mkv"},
+		{"podcast", "mp4", ``, "", "output_format: cannot be mp4"},
+		{"podcast", "txt", ``, "", "output_format: choose one of"},
+		{"tv", "mp4", ``, "", "purpose: choose one of phone,"},
+		{"", "mp4", `{"crf": 99}`, "", "options.crf: 99"},
+	} {
+		format, o, err := Wish(row.purpose, row.format, json.RawMessage(row.raw))
+		var oe *OptionError
+		if row.problem != "" {
+			if !errors.As(err, &oe) || !strings.HasPrefix(err.Error(), row.problem) {
+				t.Errorf("%s %s %s: %v", row.purpose, row.format, row.raw, err)
+			}
+			continue
+		}
+		if recipe, _ := Recipe(format, o); err != nil || recipe != row.recipe {
+			t.Errorf("%s %s %s: %q, %v", row.purpose, row.format, row.raw, recipe, err)
 		}
 	}
 }

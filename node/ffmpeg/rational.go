@@ -71,8 +71,8 @@ func rescale(ticks int64, from, to Rational) int64 {
 	return n
 }
 
-// clock writes microseconds as seconds, the way ffmpeg reads a time.
-func clock(us int64) string {
+// timeText writes microseconds as seconds, the way ffmpeg reads a time.
+func timeText(us int64) string {
 	sign := ""
 	if us < 0 {
 		sign, us = "-", -us

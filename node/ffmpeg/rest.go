@@ -22,14 +22,14 @@ type target struct {
 	shift     int64 // microseconds that all times in it are late, so that none is negative
 }
 
-// tagsOnly is for our own files of tags and chapters alone, of silent films.
+// tagsOnly is our own kind of file of tags and chapters alone, of silent films.
 const tagsOnly Container = "ffmetadata"
 
 // restOf chooses a container that holds whatever the format's own holds.
 // Matroska makes all times positive by moving them, so they are before.
 func restOf(s settings, c Carriage) target {
 	const shift = 1_000_000
-	shifted := []string{"-output_ts_offset", clock(shift)}
+	shifted := []string{"-output_ts_offset", timeText(shift)}
 	switch {
 	case !c.Rest():
 		return target{muxer: "ffmetadata", container: tagsOnly}

@@ -30,17 +30,20 @@ func (r *Runner) Segment(ctx context.Context, p Params, x Index, s Segment, prog
 	m := r.making(p.orDefaults(), args)
 	m.duration = x.seconds(s)
 	report, err := r.make(ctx, m, progress)
-	if told := (*Error)(nil); errors.As(err, &told) && told.Kind == Damaged {
-		err = &Error{Kind: Starved, Msg: "The film cannot be decoded there.", Log: told.Log}
-	}
 	if err == nil {
 		err = r.checkSegment(ctx, p, x, s, report)
+	}
+	if told := (*Error)(nil); errors.As(err, &told) && mayLackBytes[told.Kind] {
+		err = &Error{Kind: Starved, Msg: "The film cannot be decoded there.", Log: told.Log, crashed: told.crashed}
 	}
 	if err != nil {
 		r.discard(p.Output)
 	}
 	return report, err
 }
+
+// mayLackBytes are the kinds of failure that holes in the input bring about.
+var mayLackBytes = map[Kind]bool{Damaged: true, Unexpected: true, BadOutput: true}
 
 // checkSegment counts what came out and looks at each time.
 func (r *Runner) checkSegment(ctx context.Context, p Params, x Index, s Segment, report Report) error {
@@ -132,10 +135,10 @@ func (x Index) enter(s Segment) []string {
 	args := []string{"-noaccurate_seek", "-seek_timestamp", "1"}
 	key, ok := x.key(s.From)
 	if !ok || key.Picture == 0 {
-		return append(args, "-itsoffset", clock(-first))
+		return append(args, "-itsoffset", timeText(-first))
 	}
 	at := x.micros(key.Picture) + x.lead(key)
-	return append(args, "-ss", clock(at), "-itsoffset", clock(at-first))
+	return append(args, "-ss", timeText(at), "-itsoffset", timeText(at-first))
 }
 
 // lead is by how much behind a key picture to aim, in microseconds, so that

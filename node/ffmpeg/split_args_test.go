@@ -115,7 +115,7 @@ func TestRescaleIsFFmpegs(t *testing.T) {
 		}
 	}
 	for us, want := range map[int64]string{0: "0.000000", -1: "-0.000001", 1_500_000: "1.500000", -61_000_001: "-61.000001"} {
-		if got := clock(us); got != want {
+		if got := timeText(us); got != want {
 			t.Errorf("%d: %s", us, got)
 		}
 	}

@@ -88,8 +88,8 @@ func quality(t *testing.T, source, output string) (psnr, ssim float64) {
 	return number("average:"), number("All:")
 }
 
-// decoded is the decoded sound of a file.
-func decoded(t *testing.T, path string) []byte {
+// decodedSound is the decoded sound of a file.
+func decodedSound(t *testing.T, path string) []byte {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-i", path, "-map", "0:a", "-f", "s16le", "-").Output()
 	if err != nil {
@@ -133,7 +133,7 @@ func TestPiecesAreTheWhole(t *testing.T) {
 					t.Fatal(err)
 				}
 				sameFilm(t, r, p.Output, joined)
-				if !bytes.Equal(decoded(t, p.Output), decoded(t, joined)) {
+				if !bytes.Equal(decodedSound(t, p.Output), decodedSound(t, joined)) {
 					t.Error("the sound differs")
 				}
 				psnr, ssim := quality(t, in, p.Output)

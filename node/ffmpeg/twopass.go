@@ -38,7 +38,7 @@ func analysisArgs(p Params, s settings, c Carriage) []string {
 	args := inputArgs(globalAt(level, p.Threads), p, s)
 	if s.twoPass(c) {
 		s.pass = 1
-		args = append(args, videoArgs(p, s)...)
+		args = append(args, pictureArgs(p, s, c)...)
 	}
 	if listens {
 		args = append(args, listenArgs(p, s, c)...)
