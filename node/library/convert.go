@@ -82,7 +82,7 @@ func (l *Library) plan(ctx context.Context, item *state.Media, c *conversion) er
 	class := ffmpeg.CostClass(c.format, c.options)
 	learned, _ := l.cfg.State.View().Rate(class)
 	rate := float64(learned.CPU) / 1000 // nanoseconds a unit
-	if c.whole = ffmpeg.StaysWhole(c.info, c.format, c.options, rate); c.whole == "" && c.info.Kind == ffmpeg.Video {
+	if c.whole = ffmpeg.StaysWhole(c.info, c.format, c.options, rate); c.whole == "" && c.film() {
 		x, err := l.indexOf(ctx, item)
 		switch {
 		case ctx.Err() != nil:
@@ -98,6 +98,12 @@ func (l *Library) plan(ctx context.Context, item *state.Media, c *conversion) er
 	}
 	c.tasks = []state.NewTask{c.task(state.Convert, class, ffmpeg.Cost(c.info, c.format, c.options, rate))}
 	return nil
+}
+
+// film tells whether the output has a moving picture.
+func (c *conversion) film() bool {
+	f, err := ffmpeg.Lookup(c.format)
+	return err == nil && f.Kind == ffmpeg.Video
 }
 
 // cut makes a task of each segment, or says why not.
