@@ -210,7 +210,7 @@ func mismatch(x Index, j Join, form restFormat, rest, out timing) string {
 	return ""
 }
 
-// trackTick is the unit in which MP4 tagsOnly when a track begins.
+// trackTick is the unit in which MP4 notes when a track begins.
 const trackTick = 0.001
 
 // opusDelay is what some releases of FFmpeg forget when they write Opus to
