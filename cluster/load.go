@@ -13,6 +13,8 @@ type Work struct {
 	Tasks int  // running
 	Slots int  // how many it runs at once; 0: it runs none
 	Full  bool // its disk takes no more chunks
+
+	Encoders uint64 // bits of those that work here, as its owner numbers them; 0 also of a node that does not tell
 }
 
 // A Load is how busy a node is. It travels in the gossip, rounded to what fits:
@@ -45,8 +47,8 @@ const (
 )
 
 // encode writes: version 1, id 16, epoch 8, seq 4, CPU in 1/255 1, flags 1,
-// then varints: memory and disk in MiB, network in KiB/s, tasks, slots. That
-// is about 50 bytes.
+// then varints: memory and disk in MiB, network in KiB/s, tasks, slots, encoders.
+// That is about 50 bytes.
 func (r report) encode() []byte {
 	id := rawID(r.id)
 	out := append(make([]byte, 0, 64), reportVersion)
@@ -61,7 +63,7 @@ func (r report) encode() []byte {
 	out = append(out, flags)
 	for _, n := range []uint64{
 		r.load.MemoryUsed / mebi, r.load.MemoryTotal / mebi, r.load.DiskFree / mebi, r.load.DiskTotal / mebi,
-		r.load.NetRx / kibi, r.load.NetTx / kibi, uint64(max(r.load.Tasks, 0)), uint64(max(r.load.Slots, 0)),
+		r.load.NetRx / kibi, r.load.NetTx / kibi, uint64(max(r.load.Tasks, 0)), uint64(max(r.load.Slots, 0)), r.load.Encoders,
 	} {
 		out = binary.AppendUvarint(out, n)
 	}
@@ -101,6 +103,13 @@ func decodeReport(in []byte) (report, bool) {
 		return report{}, false
 	}
 	r.load.Tasks, r.load.Slots = int(tasks), int(slots)
+	if len(in) > 0 { // else it comes from a version that knew no encoders
+		n, size := binary.Uvarint(in)
+		if size <= 0 {
+			return report{}, false
+		}
+		r.load.Encoders = n
+	}
 	return r, true
 }
 

@@ -50,7 +50,7 @@ func TestMetaSurvivesTheGossip(t *testing.T) {
 func TestReportSurvivesTheGossip(t *testing.T) {
 	r := report{id: someID, epoch: 1 << 60, seq: 7, load: Load{
 		CPU: 51.0 / 255, MemoryUsed: 3 << 30, MemoryTotal: 16 << 30, DiskFree: 5 << 40, DiskTotal: 9 << 40,
-		NetRx: 1000 * kibi, NetTx: 7 * kibi, Work: Work{Tasks: 3, Slots: 8, Full: true},
+		NetRx: 1000 * kibi, NetTx: 7 * kibi, Work: Work{Tasks: 3, Slots: 8, Full: true, Encoders: 0b1011},
 	}}
 	data := r.encode()
 	if len(data) > 64 {
@@ -63,10 +63,23 @@ func TestReportSurvivesTheGossip(t *testing.T) {
 	if got, ok := decodeReport(append(data, 9)); !ok || got != r {
 		t.Error("what a newer version adds disturbs")
 	}
-	for i := range data {
+	for i := range data[:len(data)-1] {
 		if _, ok := decodeReport(data[:i]); ok {
 			t.Errorf("cut off after %d bytes it is read all the same", i)
 		}
+	}
+	old := r
+	old.load.Encoders = 0
+	if got, ok := decodeReport(data[:len(data)-1]); !ok || got != old {
+		t.Errorf("a report of a version without encoders: %+v, %v", got, ok)
+	}
+	r.load.Encoders = math.MaxUint64
+	data = r.encode()
+	if got, ok := decodeReport(data); !ok || got != r || len(data) > 64 {
+		t.Errorf("with every encoder: %+v, %d bytes", got, len(data))
+	}
+	if _, ok := decodeReport(data[:len(data)-1]); ok {
+		t.Error("read half of the encoders")
 	}
 }
 
@@ -107,6 +120,7 @@ func TestWhatOthersShouldHearOf(t *testing.T) {
 		"a little disk":     {func(l *Load) { l.DiskFree -= 9 }, false},
 		"some disk":         {func(l *Load) { l.DiskFree -= 11 }, true},
 		"a new task":        {func(l *Load) { l.Tasks++ }, true},
+		"another encoder":   {func(l *Load) { l.Encoders |= 4 }, true},
 		"a full disk":       {func(l *Load) { l.Full = true }, true},
 		"a little network":  {func(l *Load) { l.NetRx += mebi }, false},
 		"twice the network": {func(l *Load) { l.NetRx *= 2 }, true},
@@ -122,7 +136,7 @@ func TestWhatOthersShouldHearOf(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add(meta{name: "a", zone: "b", version: "c", host: "d"}.encode())
-	f.Add(report{id: someID, epoch: 1, seq: 1, load: Load{CPU: 1, MemoryTotal: 1 << 40}}.encode())
+	f.Add(report{id: someID, epoch: 1, seq: 1, load: Load{CPU: 1, MemoryTotal: 1 << 40, Work: Work{Encoders: 1 << 63}}}.encode())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if m, err := decodeMeta(string(someID), data); err == nil {
 			if again, err := decodeMeta(string(someID), m.encode()); err != nil || again != m {

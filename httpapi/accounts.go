@@ -149,7 +149,7 @@ func (c *call) loginForm() (credentials, error) {
 	var form url.Values
 	switch kind {
 	case "application/x-www-form-urlencoded":
-		body, err := c.body()
+		body, err := c.body(maxJSON)
 		if err != nil {
 			return k, err
 		}
@@ -157,7 +157,7 @@ func (c *call) loginForm() (credentials, error) {
 			return k, state.Errorf(state.Invalid, "the form cannot be read")
 		}
 	case "multipart/form-data":
-		body, err := c.body()
+		body, err := c.body(maxJSON)
 		if err != nil {
 			return k, err
 		}

@@ -45,6 +45,7 @@ type API struct {
 	metrics   *metrics
 	active    *activeSessions
 	progress  *progressCache
+	queue     *queueCache
 	streams   *streamLimit
 	tus       http.Handler // the protocol of resumable uploads
 	imported  *importedUploads
@@ -85,6 +86,7 @@ func New(cfg Config) (*API, error) {
 	}
 	a.active = newActiveSessions(cfg.Now)
 	a.progress = newProgressCache(cfg.Progress, cfg.Now)
+	a.queue = &queueCache{now: cfg.Now}
 	if a.metrics, err = newMetrics(cfg.Registerer, a.active.count); err != nil {
 		return nil, fmt.Errorf("httpapi: register metrics: %w", err)
 	}
@@ -132,7 +134,10 @@ func routes() []route {
 		{"POST", "/convert", auth.User, (*call).convert},
 		{"GET", "/jobs", auth.Anyone, (*call).listJobs}, // others' jobs are masked
 		{"GET", "/jobs/:id", auth.User, (*call).showJob},
+		{"PATCH", "/jobs/:id", auth.User, (*call).changeJob},
 		{"DELETE", "/jobs/:id", auth.User, (*call).cancelJob},
+		{"POST", "/jobs/:id/retry", auth.User, (*call).retryJob},
+		{"GET", "/jobs/:id/log", auth.User, (*call).jobLog},
 		{"GET", "/queue/stats", auth.User, (*call).queueStats},
 		{"GET", "/workers/stats", auth.Anyone, (*call).workerStats},
 

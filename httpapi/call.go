@@ -122,8 +122,11 @@ func (c *call) send(v any) error {
 
 // receive reads a JSON object into the struct that v points to. A field that v
 // does not have, or of another type, is refused with its name.
-func (c *call) receive(v any) error {
-	body, err := c.body()
+func (c *call) receive(v any) error { return c.receiveLong(v, maxJSON) }
+
+// receiveLong is receive for an object of up to that many bytes.
+func (c *call) receiveLong(v any, limit int64) error {
+	body, err := c.body(limit)
 	if err != nil {
 		return err
 	}
@@ -146,15 +149,15 @@ func (c *call) receive(v any) error {
 	return nil
 }
 
-// body reads a small body to its end.
-func (c *call) body() ([]byte, error) {
+// body reads a body of at most limit bytes to its end.
+func (c *call) body(limit int64) ([]byte, error) {
 	if coding := c.r.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
 		return nil, statusProblem(http.StatusUnsupportedMediaType, "compressed requests are not taken")
 	}
 	conn := http.NewResponseController(c.w)
 	conn.SetReadDeadline(time.Now().Add(bodyTime)) // not on every kind of connection
 	defer conn.SetReadDeadline(time.Time{})
-	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxJSON))
+	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, limit))
 	if err == nil {
 		return body, nil
 	}

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -107,6 +108,14 @@ func (c *Client) Convert(ctx context.Context, ask ConvertRequest) (Converting, e
 	return answer, err
 }
 
+// ConvertAll queues the same conversion of several files, and returns what
+// became of each, in their order. Its error is that no file could be taken.
+func (c *Client) ConvertAll(ctx context.Context, files []string, ask ConvertRequest) ([]Queueing, error) {
+	ask.InputFile, ask.InputFiles = "", files
+	answer, err := c.Convert(ctx, ask)
+	return answer.Jobs, err
+}
+
 // Jobs lists the user's newest conversions; empty status and limit 0 mean any
 // and the default.
 func (c *Client) Jobs(ctx context.Context, status string, limit int) ([]Job, error) {
@@ -131,6 +140,32 @@ func (c *Client) Job(ctx context.Context, id string) (Job, error) {
 // Cancel stops a conversion that has not ended.
 func (c *Client) Cancel(ctx context.Context, id string) error {
 	return c.call(ctx, http.MethodDelete, "/jobs/"+url.PathEscape(id), nil, nil)
+}
+
+// Retry queues a conversion again that failed or was canceled.
+func (c *Client) Retry(ctx context.Context, id string) error {
+	return c.call(ctx, http.MethodPost, "/jobs/"+url.PathEscape(id)+"/retry", nil, nil)
+}
+
+// SetPriority moves a conversion forward or back in the queue: low, normal, or
+// high, which is for administrators.
+func (c *Client) SetPriority(ctx context.Context, id, priority string) error {
+	return c.call(ctx, http.MethodPatch, "/jobs/"+url.PathEscape(id), JobChange{priority}, nil)
+}
+
+// JobLog returns in words what a conversion was to do, what became of it, and
+// why.
+func (c *Client) JobLog(ctx context.Context, id string) (string, error) {
+	res, err := c.send(ctx, ask{method: http.MethodGet, path: "/jobs/" + url.PathEscape(id) + "/log"})
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		return "", fmt.Errorf("read the log of job %s: %w", id, err)
+	}
+	return string(text), nil
 }
 
 // WaitJob returns the job when it has ended, well or not. Each time it looks it
@@ -194,10 +229,14 @@ func (c *Client) QueueStats(ctx context.Context) (QueueStats, error) {
 
 // Formats lists what can be converted to, with the options of each.
 func (c *Client) Formats(ctx context.Context) ([]Format, error) {
-	list, err := get[struct {
-		Formats []Format `json:"formats"`
-	}](ctx, c, "/formats")
+	list, err := get[formatList](ctx, c, "/formats")
 	return list.Formats, err
+}
+
+// Purposes lists what conversions can be for.
+func (c *Client) Purposes(ctx context.Context) ([]Purpose, error) {
+	list, err := get[formatList](ctx, c, "/formats")
+	return list.Purposes, err
 }
 
 // Version says what answers.

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -29,6 +30,7 @@ type Config struct {
 	Mesh     Mesh
 	Progress Progress     // nil: jobs under way show no progress
 	Formats  []Format     // what GET /formats answers
+	Purposes []Purpose    // and with them
 	Health   func() error // why this node cannot serve at all; nil: it always can
 	Imports  func() error // why this node cannot take uploads, asked before their first byte; nil: it always can
 
@@ -106,6 +108,8 @@ type NodeStatus struct {
 	URL   string `json:"url"`   // where its API is reached: scheme://host:port
 	Self  bool   `json:"self,omitempty"`
 
+	AsideUntil time.Time `json:"aside_until,omitzero"` // gets no tasks before that, since those it had failed while others' did not; zero: it does
+
 	Zone        string    `json:"zone,omitempty"`
 	Version     string    `json:"version,omitempty"`
 	CPU         float64   `json:"cpu,omitzero"`          // 0 to 1
@@ -130,11 +134,20 @@ type Format struct {
 	Options []FormatOption `json:"options"`
 }
 
+// Purpose is a name that stands for a format and options, for GET /formats.
+type Purpose struct {
+	Name    string          `json:"name"`
+	Kind    string          `json:"kind"` // audio or video
+	Format  string          `json:"format"`
+	Options json.RawMessage `json:"options"` // an object, as POST /convert takes it
+	Text    string          `json:"text"`    // what it is for, for people
+}
+
 // FormatOption is one option of a format. Values lists the choices of a type
 // that has choices; Min and Max are the limits of a number, where they differ.
 type FormatOption struct {
 	Name    string   `json:"name"`
-	Type    string   `json:"type"`
+	Type    string   `json:"type"` // bitrate, integer, number, choice, time (seconds or h:mm:ss), size (MB); others are texts
 	Default string   `json:"default"`
 	Min     int      `json:"min,omitzero"`
 	Max     int      `json:"max,omitzero"`

@@ -12,6 +12,7 @@ import (
 func TestContract(t *testing.T) {
 	r := newRig(t)
 	r.put("ana", "song.mp3", "sound")
+	r.put("carl", "of carl.mp4", "film")
 	r.token("bob")
 	formBody, formKind := form(t, "new.mp3", "new sound")
 	textBody, textKind := form(t, "page.mp3", "text only")
@@ -27,7 +28,7 @@ func TestContract(t *testing.T) {
 		body   string // text that the answer holds
 		field  string // that the problem names
 	}{
-		{"signup", req{method: "POST", path: "/auth/signup", header: asJSON, body: `{"username":" carl ","password":"12345678"}`}, 200, `"token_type":"bearer"`, ""},
+		{"signup", req{method: "POST", path: "/auth/signup", header: asJSON, body: `{"username":" karl ","password":"12345678"}`}, 200, `"token_type":"bearer"`, ""},
 		{"signup says ok", req{method: "POST", path: "/auth/signup", header: asJSON, body: `{"username":"cara","password":"12345678"}`}, 200, `"ok":true`, ""},
 		{"signup with a bad name", req{method: "POST", path: "/auth/signup", body: `{"username":"a b","password":"12345678"}`}, 400, "username", "username"},
 		{"signup with a short password", req{method: "POST", path: "/auth/signup", body: `{"username":"dora","password":"1234567"}`}, 400, "8", "password"},
@@ -84,6 +85,18 @@ func TestContract(t *testing.T) {
 		{"convert of somebody else's", req{method: "POST", path: "/convert", as: "bob", body: `{"input_file":"song.mp3","output_format":"mp3"}`}, 404, "", ""},
 		{"convert without a token", req{method: "POST", path: "/convert", body: `{"input_file":"song.mp3","output_format":"mp3"}`}, 401, "", ""},
 
+		{"convert for a purpose", req{method: "POST", path: "/convert", as: "carl", body: `{"input_file":"of carl.mp4","purpose":"Phone"}`}, 200, `"ok":true`, ""},
+		{"convert for a strange purpose", req{method: "POST", path: "/convert", as: "carl", body: `{"input_file":"of carl.mp4","purpose":"fridge"}`}, 400, "phone", "purpose"},
+		{"convert when there is time", req{method: "POST", path: "/convert", as: "carl", body: `{"input_file":"of carl.mp4","output_format":"mp3","priority":"low"}`}, 200, `"ok":true`, ""},
+		{"convert before everybody's", req{method: "POST", path: "/convert", as: "carl", body: `{"input_file":"of carl.mp4","output_format":"mp3","priority":"high"}`}, 403, "administrators", "priority"},
+		{"convert with a strange priority", req{method: "POST", path: "/convert", as: "carl", body: `{"input_file":"of carl.mp4","output_format":"mp3","priority":"now"}`}, 400, "low, normal or high", "priority"},
+		{"convert several", req{method: "POST", path: "/convert", as: "carl", body: `{"input_files":["of carl.mp4","none.mp3","of carl.mp4"],"output_format":"mp3"}`}, 200, `{"input_file":"none.mp3","error":"`, ""},
+		{"convert several, none of them there", req{method: "POST", path: "/convert", as: "carl", body: `{"input_files":["none.mp3","song.mp3"],"output_format":"mp3"}`}, 404, "", ""},
+		{"convert several to a strange format", req{method: "POST", path: "/convert", as: "carl", body: `{"input_files":["of carl.mp4"],"output_format":"xyz"}`}, 400, "output_format", "output_format"},
+		{"convert one and several", req{method: "POST", path: "/convert", as: "carl", body: `{"input_file":"of carl.mp4","input_files":["of carl.mp4"],"output_format":"mp3"}`}, 400, "input_file", "input_files"},
+		{"convert several of none", req{method: "POST", path: "/convert", as: "carl", body: `{"input_files":[],"output_format":"mp3"}`}, 400, "empty", "input_files"},
+		{"convert too many", req{method: "POST", path: "/convert", as: "carl", body: ConvertRequest{InputFiles: make([]string, 501), OutputFormat: "mp3"}}, 400, "500", "input_files"},
+
 		{"jobs", req{method: "GET", path: "/jobs", as: "ana"}, 200, `"input_file":"song.mp3"`, ""},
 		{"jobs of somebody without any", req{method: "GET", path: "/jobs", as: "bob"}, 200, `{"jobs":[]}`, ""},
 		{"jobs by status", req{method: "GET", path: "/jobs?status=completed", as: "ana"}, 200, `{"jobs":[]}`, ""},
@@ -95,6 +108,7 @@ func TestContract(t *testing.T) {
 		{"queue", req{method: "GET", path: "/queue/stats", as: "ana"}, 200, `{"queue_length":3,"stats":{"pending":3,"processing":0,"completed":0,"failed":0},"total_jobs":3}`, ""},
 		{"queue without a token", req{method: "GET", path: "/queue/stats"}, 401, "", ""},
 		{"formats", req{method: "GET", path: "/formats"}, 200, `"options":[]`, ""},
+		{"purposes", req{method: "GET", path: "/formats"}, 200, `"purposes":[{"name":"phone","kind":"video","format":"webm","options":{"crf":33},"text":"for a phone"}]`, ""},
 		{"workers", req{method: "GET", path: "/workers/stats"}, 200, `"active_workers":1,"total_workers":2,"total_jobs_processing":1,"average_cpu_load":0.5,"total_conversions_success":7,"total_conversions_failed":2`, ""},
 
 		{"share", req{method: "POST", path: "/share/song.mp3?minutes=60", as: "ana"}, 200, `"expires_in_min":60`, ""},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -92,6 +93,7 @@ type stream struct {
 	since    uint64             // index up to which the reader knows the state
 	progress map[string]float64 // id of a running job -> progress that was told
 	nodes    map[string]string  // id of a node -> what was told of it
+	places   map[string]int     // id of a pending job -> place in the queue that was told
 }
 
 // begin tells where the stream starts, so that a reader which loses the
@@ -104,7 +106,7 @@ func (s *stream) begin(resumes bool) error {
 	if err := s.write("retry: 1000\n\n"); err != nil {
 		return err
 	}
-	for _, n := range s.call.api.cfg.Mesh.Nodes() {
+	for _, n := range s.call.api.nodes() {
 		s.nodes[n.ID] = nodeText(n)
 	}
 	return s.send([]event{{s.since, name, map[string]uint64{"index": s.since}}, s.stats()})
@@ -220,17 +222,18 @@ func (s *stream) publicChanges(view *state.View) []event {
 }
 
 func (s *stream) jobEvents(view *state.View, found []*state.Job) []event {
-	progress := s.call.api.progress.of(s.call.r.Context(), view, found)
+	look := s.call.api.look(s.call.r.Context(), view, found)
 	var all []event
 	for _, j := range found {
-		all = append(all, event{j.Modified, "job", s.job(view, j, progress)})
+		all = append(all, event{j.Modified, "job", s.job(look, j)})
 	}
 	return all
 }
 
-// job is a job as this reader may see it, remembered as told.
-func (s *stream) job(view *state.View, j *state.Job, progress map[state.TaskID]TaskProgress) Job {
-	wire := jobOf(view, j, progress)
+// job is a job as this reader may see it, remembered as told. Its tasks are not
+// told: a film may have hundreds.
+func (s *stream) job(look jobLook, j *state.Job) Job {
+	wire := look.job(j)
 	if wire.Ended() {
 		delete(s.progress, wire.ID)
 	} else {
@@ -247,8 +250,41 @@ func (s *stream) ticked(view *state.View, n int) []event {
 	all := append(s.moved(view), s.nodeEvents()...)
 	if n%statsTicks == 0 {
 		all = append(all, s.stats())
+		all = append(all, s.queueEvents(view)...)
 	}
 	return all
+}
+
+// queuePlaces tells where pending jobs stand in the queue: that changes when
+// other jobs do.
+type queuePlaces struct {
+	Positions map[string]int `json:"positions"` // id of a job -> from 1
+}
+
+// queueEvents tells where the user's pending jobs are by now, if that changed.
+func (s *stream) queueEvents(view *state.View) []event {
+	if s.public {
+		return nil
+	}
+	now := map[string]int{}
+	var found []*state.Job
+	for j := range view.JobsIn(state.Queued) {
+		if j.Owner == s.call.user() {
+			found = append(found, j)
+		}
+		if len(found) == maxJobs {
+			break
+		}
+	}
+	places := s.call.api.queue.of(view, found)
+	for _, j := range found {
+		now[string(j.ID)] = places[j.ID]
+	}
+	if maps.Equal(now, s.places) {
+		return nil
+	}
+	s.places = now
+	return []event{{0, "queue", queuePlaces{now}}}
 }
 
 // moved tells of running jobs whose progress changed.
@@ -262,11 +298,11 @@ func (s *stream) moved(view *state.View) []event {
 			break
 		}
 	}
-	progress := s.call.api.progress.of(s.call.r.Context(), view, running)
+	look := s.call.api.look(s.call.r.Context(), view, running)
 	var all []event
 	for _, j := range running {
 		before, told := s.progress[string(j.ID)]
-		if wire := s.job(view, j, progress); !told || wire.Progress != before {
+		if wire := s.job(look, j); !told || wire.Progress != before {
 			all = append(all, event{0, "job", wire})
 		}
 	}
@@ -279,7 +315,7 @@ func (s *stream) nodeEvents() []event {
 		return nil // the figures of the workers say enough
 	}
 	var all []event
-	for _, n := range s.call.api.cfg.Mesh.Nodes() {
+	for _, n := range s.call.api.nodes() {
 		if text := nodeText(n); s.nodes[n.ID] != text {
 			s.nodes[n.ID] = text
 			all = append(all, event{0, "node", plainNode(n)})
@@ -291,7 +327,7 @@ func (s *stream) nodeEvents() []event {
 func nodeText(n NodeStatus) string { return fmt.Sprint(plainNode(n)) }
 
 func (s *stream) stats() event {
-	return event{0, "stats", workersOf(s.call.api.cfg.Mesh.Nodes(), s.call.api.cfg.State.View())}
+	return event{0, "stats", workersOf(s.call.api.nodes(), s.call.api.cfg.State.View())}
 }
 
 // send writes events and pushes them out.

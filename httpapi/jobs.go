@@ -1,12 +1,9 @@
 package httpapi
 
 import (
-	"bytes"
-	"encoding/json"
 	"path"
 	"regexp"
 	"strconv"
-	"strings"
 
 	"malla/cluster/state"
 )
@@ -20,42 +17,6 @@ const (
 	defaultJobs = 50
 	maxJobs     = 200
 )
-
-// convert queues a conversion of the caller's item.
-func (c *call) convert() error {
-	var ask ConvertRequest
-	if err := c.receive(&ask); err != nil {
-		return err
-	}
-	if ask.InputFile == "" {
-		return state.InvalidField("input_file", "is missing: name a file of your library")
-	}
-	if ask.OutputFormat == "" {
-		return state.InvalidField("output_format", "is missing")
-	}
-	options := bytes.TrimSpace(ask.Options)
-	if bytes.Equal(options, []byte("null")) {
-		options = nil
-	}
-	if len(options) > 0 && options[0] != '{' {
-		return state.InvalidField("options", "must be an object")
-	}
-	m, err := c.find(ask.InputFile)
-	if err != nil {
-		return err
-	}
-	job, index, err := c.api.cfg.Library.Convert(c.r.Context(), m, state.Conversion{Format: strings.ToLower(strings.TrimSpace(ask.OutputFormat)), Options: options})
-	if err != nil {
-		return err
-	}
-	c.agreed(index)
-	c.api.metrics.jobs.Inc()
-	answer := Converting{OK: true, JobID: string(job.ID)}
-	if job.Assigned != "" {
-		answer.AssignedWorker = new(nodeName(c.view, job.Assigned))
-	}
-	return c.send(answer)
-}
 
 // listJobs answers with the caller's jobs, or, where nobody is signed in, with
 // everybody's, masked: how busy the mesh is may be public, whose files are in it
@@ -93,68 +54,14 @@ func (c *call) listJobs() error {
 	return c.send(list)
 }
 
-// jobsOf are jobs as they go over the wire, those under way with their progress.
+// jobsOf are jobs as they go over the wire.
 func (c *call) jobsOf(found []*state.Job) []Job {
-	progress := c.api.progress.of(c.r.Context(), c.view, found)
+	look := c.api.look(c.r.Context(), c.view, found)
 	list := []Job{}
 	for _, j := range found {
-		list = append(list, jobOf(c.view, j, progress))
+		list = append(list, look.job(j))
 	}
 	return list
-}
-
-// jobOf is one job as it goes over the wire.
-func jobOf(view *state.View, j *state.Job, progress map[state.TaskID]TaskProgress) Job {
-	wire := Job{
-		ID: string(j.ID), InputFile: j.Input.Name, OutputFormat: j.Format, Options: j.Options, Status: statuses[j.State],
-		Canceled: j.State == state.Canceled, CreatedAt: wireTime(j.CreatedAt), StartedAt: wireTime(j.StartedAt), CompletedAt: wireTime(j.FinishedAt), Error: j.Error, InputSize: j.Input.Content.Blob.Size,
-	}
-	if u, ok := view.User(j.Owner); ok {
-		wire.Owner = u.Name
-	}
-	if len(wire.Options) == 0 || string(wire.Options) == "null" {
-		wire.Options = json.RawMessage("{}")
-	}
-	if j.Assigned != "" {
-		wire.AssignedWorker = nodeName(view, j.Assigned)
-		wire.WorkerID = wire.AssignedWorker
-	}
-	var whole float64
-	tasks := 0
-	for k := range view.TasksOf(j.ID) {
-		tasks++
-		whole += taskProgress(k, progress)
-		wire.Attempt = max(wire.Attempt, k.Attempt)
-	}
-	switch j.State {
-	case state.Running:
-		wire.Progress = round2(min(99, 100*whole/float64(max(1, tasks))))
-	case state.Done:
-		wire.Progress = 100
-		wire.OutputFile, wire.OutputID, wire.OutputSize = j.OutputName, string(j.Output), j.OutputSize
-		wire.Duration = new(round2(max(0, j.FinishedAt.Sub(j.StartedAt).Seconds())))
-		wire.SizeReduction = new(0.0)
-		if in := float64(j.Input.Content.Blob.Size); in > 0 {
-			wire.SizeReduction = new(round2(100 * (in - float64(j.OutputSize)) / in))
-		}
-	}
-	return wire
-}
-
-// taskProgress is how far a task is, 0 to 1.
-func taskProgress(k *state.Task, progress map[state.TaskID]TaskProgress) float64 {
-	if k.State == state.Finished {
-		return 1
-	}
-	return min(1, max(0, progress[k.ID].Fraction))
-}
-
-// nodeName is the name of a node, or its id where it was forgotten.
-func nodeName(view *state.View, id state.NodeID) string {
-	if n, ok := view.Node(id); ok {
-		return n.Name
-	}
-	return string(id)
 }
 
 var plainExtension = regexp.MustCompile(`^\.[a-zA-Z0-9]{1,5}$`)
@@ -183,7 +90,7 @@ func masked(j Job) Job {
 	case j.Error != "":
 		j.Error = "the conversion failed"
 	}
-	j.Tasks = nil
+	j.Tasks, j.Notes, j.Whole, j.Redone, j.Reused = nil, nil, "", "", false // they tell of what is in the file, and who else has it
 	return j
 }
 
@@ -201,27 +108,12 @@ func (c *call) showJob() error {
 	if err != nil {
 		return err
 	}
-	progress := c.api.progress.of(c.r.Context(), c.view, []*state.Job{&j})
-	wire := jobOf(c.view, &j, progress)
+	look := c.api.look(c.r.Context(), c.view, []*state.Job{&j})
+	wire := look.job(&j)
 	for k := range c.view.TasksOf(j.ID) {
-		wire.Tasks = append(wire.Tasks, taskOf(c.view, k, progress))
+		wire.Tasks = append(wire.Tasks, look.task(k))
 	}
 	return c.send(wire)
-}
-
-// taskOf is a task as it goes over the wire.
-func taskOf(view *state.View, k *state.Task, progress map[state.TaskID]TaskProgress) Task {
-	wire := Task{
-		ID: string(k.ID), Kind: string(k.Kind), State: string(k.State), Attempt: k.Attempt,
-		Progress: round2(100 * taskProgress(k, progress)), AssignedAt: wireTime(k.AssignedAt), FinishedAt: wireTime(k.FinishedAt), Attempts: []Attempt{},
-	}
-	if k.Node != "" {
-		wire.Node = nodeName(view, k.Node)
-	}
-	for _, try := range k.Tries {
-		wire.Attempts = append(wire.Attempts, Attempt{try.Number, nodeName(view, try.Node), string(try.Cause), try.Reason, wireTime(try.Began), wireTime(try.Ended)})
-	}
-	return wire
 }
 
 func (c *call) cancelJob() error {
@@ -230,6 +122,41 @@ func (c *call) cancelJob() error {
 		return err
 	}
 	if _, err := c.propose(state.CancelJob{ID: j.ID, Owner: c.user(), At: c.api.cfg.Now().UTC()}); err != nil {
+		return err
+	}
+	return c.send(done{true})
+}
+
+// retryJob queues the caller's job again that failed or was canceled.
+func (c *call) retryJob() error {
+	j, err := c.findJob()
+	if err != nil {
+		return err
+	}
+	if _, err := c.propose(state.RetryJob{ID: j.ID, Owner: c.user(), At: c.api.cfg.Now().UTC()}); err != nil {
+		return err
+	}
+	return c.send(done{true})
+}
+
+// changeJob moves the caller's job forward or back in the queue.
+func (c *call) changeJob() error {
+	var ask JobChange
+	if err := c.receive(&ask); err != nil {
+		return err
+	}
+	if ask.Priority == "" {
+		return state.InvalidField("priority", "is missing: it must be low, normal or high")
+	}
+	j, err := c.findJob()
+	if err != nil {
+		return err
+	}
+	p, err := c.priority(ask.Priority)
+	if err != nil {
+		return err
+	}
+	if _, err := c.propose(state.SetPriority{ID: j.ID, Owner: c.user(), Priority: p}); err != nil {
 		return err
 	}
 	return c.send(done{true})

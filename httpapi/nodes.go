@@ -3,6 +3,7 @@ package httpapi
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -17,7 +18,7 @@ const (
 )
 
 func (c *call) workerStats() error {
-	return c.send(workersOf(c.api.cfg.Mesh.Nodes(), c.view))
+	return c.send(workersOf(c.api.nodes(), c.view))
 }
 
 // workersOf is what the nodes convert, as it goes over the wire.
@@ -30,6 +31,7 @@ func workersOf(nodes []NodeStatus, view *state.View) WorkerStats {
 			ID: n.Name, Status: Available, CPULoad: round2(n.CPU), MemoryMB: round2(float64(n.MemoryUsed) / 1e6), JobsInProgress: n.Tasks,
 			LoadScore: n.LoadScore, Success: n.Converted, Failed: n.Failed, UpdatedAt: wireTime(n.UpdatedAt),
 			Role: n.Role, Slots: n.Slots, MemoryTotal: round2(float64(n.MemoryTotal) / 1e6), DiskFree: n.DiskFree, DiskTotal: n.DiskTotal,
+			AsideUntil: wireTime(n.AsideUntil),
 		}
 		switch {
 		case n.State == "dead" || n.State == "left":
@@ -62,7 +64,7 @@ func (c *call) listNodes() error {
 		Nodes []NodeStatus `json:"nodes"`
 	}{[]NodeStatus{}}
 	self := c.api.cfg.Mesh.Self().ID
-	for _, n := range c.api.cfg.Mesh.Nodes() {
+	for _, n := range c.api.nodes() {
 		if c.caller.User.Role != state.Admin {
 			n = plainNode(n)
 		}
@@ -75,7 +77,19 @@ func (c *call) listNodes() error {
 
 // plainNode is what users may know of a node.
 func plainNode(n NodeStatus) NodeStatus {
-	return NodeStatus{ID: n.ID, Name: n.Name, Role: n.Role, State: n.State, URL: n.URL}
+	return NodeStatus{ID: n.ID, Name: n.Name, Role: n.Role, State: n.State, URL: n.URL, AsideUntil: n.AsideUntil}
+}
+
+// nodes is the mesh as this node sees it. A time up to which a node was set
+// aside is left out once it is past.
+func (a *API) nodes() []NodeStatus {
+	all := slices.Clone(a.cfg.Mesh.Nodes())
+	for i := range all {
+		if !all[i].AsideUntil.After(a.cfg.Now()) {
+			all[i].AsideUntil = time.Time{}
+		}
+	}
+	return all
 }
 
 // health tells whether this node can serve at all; ready, whether it can take
@@ -101,6 +115,12 @@ func (c *call) version() error {
 	return c.send(VersionInfo{Version: c.api.cfg.Version, Node: c.api.cfg.Mesh.Self().Name, SignupOpen: c.api.cfg.SignupOpen, SetupNeed: c.api.setupOpen(c.view)})
 }
 
+// formatList is the answer of GET /formats.
+type formatList struct {
+	Formats  []Format  `json:"formats"`
+	Purposes []Purpose `json:"purposes"`
+}
+
 func (c *call) formats() error {
 	formats := []Format{}
 	for _, f := range c.api.cfg.Formats {
@@ -109,9 +129,7 @@ func (c *call) formats() error {
 		}
 		formats = append(formats, f)
 	}
-	return c.send(struct {
-		Formats []Format `json:"formats"`
-	}{formats})
+	return c.send(formatList{formats, append([]Purpose{}, c.api.cfg.Purposes...)})
 }
 
 // scrape answers Prometheus.

@@ -66,6 +66,7 @@ func newRig(t testing.TB, change ...func(*Config)) *rig {
 	cfg := Config{
 		State: r.log, Proposer: r.log, Library: r.library, Blobs: r.disk, Uploads: uploads, Mesh: r.mesh, Progress: r.progress,
 		Formats:  []Format{{Name: "mp3", Kind: "audio", Options: []FormatOption{{Name: "bitrate", Type: "bitrate", Default: "192k"}}}, {Name: "wav", Kind: "audio"}},
+		Purposes: []Purpose{{Name: "phone", Kind: "video", Format: "webm", Options: json.RawMessage(`{"crf":33}`), Text: "for a phone"}},
 		TokenKey: bytes.Repeat([]byte("k"), 32), MeshID: "00ff00ff00ff00ff", SetupToken: setupToken, SignupOpen: true, Version: "test",
 		Registerer: registry, Gatherer: registry, Logger: slog.New(slog.NewTextHandler(r.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Passwords: auth.Cost{Memory: 64, Passes: 1, Lanes: 1}, Now: r.clock.Now,
@@ -327,6 +328,12 @@ func (l *plainLibrary) Import(ctx context.Context, owner state.UserID, name stri
 
 func (l *plainLibrary) Convert(ctx context.Context, item state.Media, ask state.Conversion) (state.Job, uint64, error) {
 	format, options := ask.Format, ask.Options
+	if ask.Purpose != "" && ask.Purpose != "phone" {
+		return state.Job{}, 0, state.InvalidField("purpose", "%q is none of phone", ask.Purpose)
+	}
+	if ask.Purpose == "phone" && format == "" {
+		format = "webm"
+	}
 	if format != "mp3" && format != "webm" {
 		return state.Job{}, 0, state.InvalidField("output_format", "%q is none of mp3, webm", format)
 	}
@@ -463,6 +470,7 @@ func (m *fewNodes) Ready() error {
 type figures struct {
 	mu    sync.Mutex
 	value float64
+	speed float64
 	asked int
 }
 
@@ -478,7 +486,7 @@ func (f *figures) Progress(_ context.Context, tasks []state.Task) map[state.Task
 	f.asked++
 	all := map[state.TaskID]TaskProgress{}
 	for _, k := range tasks {
-		all[k.ID] = TaskProgress{Fraction: f.value}
+		all[k.ID] = TaskProgress{Fraction: f.value, Speed: f.speed}
 	}
 	return all
 }

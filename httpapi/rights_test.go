@@ -13,7 +13,7 @@ import (
 // what is asked for, another user, and an administrator, who has no more rights
 // to other people's files than anybody. A route without a row fails.
 func TestRights(t *testing.T) {
-	const ok, signIn, none, denied, wrong = 200, 401, 404, 403, 400
+	const ok, signIn, none, denied, wrong, conflict = 200, 401, 404, 403, 400, 409
 	type row struct{ anon, owner, other, admin int }
 	all, users, owned := row{ok, ok, ok, ok}, row{signIn, ok, ok, ok}, row{signIn, ok, none, none}
 	want := map[string]row{
@@ -23,7 +23,8 @@ func TestRights(t *testing.T) {
 		"POST /upload": {signIn, 415, 415, 415}, "OPTIONS /files/": all, "POST /files/": {signIn, wrong, wrong, wrong},
 		"HEAD /files/:id": owned, "PATCH /files/:id": {signIn, wrong, wrong, wrong}, "DELETE /files/:id": {signIn, 204, none, none},
 		"GET /formats": all, "POST /convert": {signIn, ok, none, none},
-		"GET /jobs": all, "GET /jobs/:id": owned, "DELETE /jobs/:id": owned, "GET /queue/stats": users, "GET /workers/stats": all,
+		"GET /jobs": all, "GET /jobs/:id": owned, "DELETE /jobs/:id": owned, "PATCH /jobs/:id": owned,
+		"POST /jobs/:id/retry": {signIn, conflict, none, none}, "GET /jobs/:id/log": owned, "GET /queue/stats": users, "GET /workers/stats": all,
 		"POST /share/:ref": owned, "GET /shares": users, "DELETE /shares/:id": owned, "GET /s/:token": all, "HEAD /s/:token": all,
 		"GET /events": {signIn, ok, ok, ok}, "GET /nodes": users,
 		"GET /health": all, "HEAD /health": all, "GET /ready": all, "HEAD /ready": all, "GET /version": all, "GET /metrics": all,
@@ -71,6 +72,7 @@ func (r *rig) aRequest(rt route) req {
 		q.body = ConvertRequest{InputFile: "song.mp3", OutputFormat: "mp3"}
 	case strings.HasPrefix(rt.path, "/jobs/"):
 		replace(":id", r.queue("ana", "song.mp3"))
+		q.body = JobChange{"low"}
 	case strings.HasPrefix(rt.path, "/files/"):
 		q.header = []string{"Tus-Resumable", "1.0.0"}
 		if rt.path == "/files/:id" {

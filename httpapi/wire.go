@@ -113,8 +113,9 @@ func (j Job) Ended() bool { return j.Status == Completed || j.Status == Failed }
 // Task is the piece of a job that one node runs.
 type Task struct {
 	ID         string    `json:"task_id"`
-	Kind       string    `json:"kind"`
-	State      string    `json:"state"`          // waiting, assigned, finished, given_up
+	Seq        int       `json:"seq"`            // place among the tasks of its job, from 0; segments in the order of the film
+	Kind       string    `json:"kind"`           // convert, segment, audio, assembly
+	State      string    `json:"state"`          // blocked, waiting, assigned, finished, given_up, dropped
 	Attempt    int       `json:"attempt"`        // of the try under way, or the last one; 0 before the first
 	Node       string    `json:"node,omitempty"` // name
 	Progress   float64   `json:"progress"`       // 0 to 100
@@ -156,6 +157,11 @@ type Converting struct {
 	Jobs []Queueing `json:"jobs,omitempty"` // of input_files: one each, in their order
 }
 
+// JobChange changes a job that has not ended.
+type JobChange struct {
+	Priority string `json:"priority"` // low, normal, high (administrators)
+}
+
 // Queueing is what became of one file of several. A file that cannot be
 // converted does not keep the others from it.
 type Queueing struct {
@@ -193,6 +199,8 @@ type Worker struct {
 	MemoryTotal float64 `json:"memory_total_mb,omitzero"`
 	DiskFree    uint64  `json:"disk_free_bytes,omitzero"`
 	DiskTotal   uint64  `json:"disk_total_bytes,omitzero"`
+
+	AsideUntil time.Time `json:"aside_until,omitzero"` // gets no tasks before that: those it had failed while others' did not
 }
 
 // WorkerStats is what all nodes convert, sorted by name.

@@ -58,6 +58,7 @@ type Timing struct {
 	DeadGrace  time.Duration // between a node's death and its tasks starting elsewhere
 	RepairWait time.Duration // between a node's death and its chunks being copied elsewhere
 	Probe      time.Duration // between gossip probes
+	StallAfter time.Duration // without progress before a task starts elsewhere
 }
 
 // Defaults returns the configuration of a node that is started without any flag.
@@ -65,7 +66,7 @@ func Defaults() Config {
 	return Config{
 		HTTP: ":8000", Gossip: ":7946", Peer: ":7947", Data: "data",
 		Copies: 3, Slots: runtime.NumCPU(), Signup: SignupOpen, Reserve: 5_000_000_000, Version: "dev",
-		Timing: Timing{Raft: time.Second, DeadGrace: 2 * time.Second, RepairWait: time.Minute, Probe: time.Second},
+		Timing: Timing{Raft: time.Second, DeadGrace: 2 * time.Second, RepairWait: time.Minute, Probe: time.Second, StallAfter: 3 * time.Minute},
 	}
 }
 
@@ -84,6 +85,7 @@ func (c Config) filled() Config {
 	def(&c.Timing.DeadGrace, d.Timing.DeadGrace)
 	def(&c.Timing.RepairWait, d.Timing.RepairWait)
 	def(&c.Timing.Probe, d.Timing.Probe)
+	def(&c.Timing.StallAfter, d.Timing.StallAfter)
 	def(&c.Logger, slog.Default())
 	return c
 }

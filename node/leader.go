@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"malla/blobs"
@@ -12,16 +13,20 @@ import (
 )
 
 // leader does what one node must do for all: it gives waiting tasks to nodes,
-// takes them from nodes that are gone, and sweeps what has run out. Its duties
-// begin and end with leadership and bear running twice: all they do is propose.
+// takes them from nodes that are gone, stuck or overloaded, and sweeps what has
+// run out. Its duties begin and end with leadership and bear running twice: all
+// they do is propose.
 type leader struct {
-	state   *state.State
-	cluster *cluster.Cluster
-	copies  int
-	grace   time.Duration // a node must be gone that long before its tasks are taken
-	log     *slog.Logger
+	state      *state.State
+	cluster    *cluster.Cluster
+	peers      *peers
+	copies     int
+	grace      time.Duration // a node must be gone that long before its tasks are taken
+	stallAfter time.Duration // a task must make no progress that long before it is taken
+	log        *slog.Logger
 
-	gone map[state.NodeID]time.Time // node -> since when this leader has missed it
+	turns schedule.Turns             // whose turn it is, as far as this leader has seen
+	gone  map[state.NodeID]time.Time // node -> since when this leader has missed it
 }
 
 // tick is how often duties are looked at when nothing changed: back-offs end
@@ -31,9 +36,14 @@ const tick = 500 * time.Millisecond
 // sweepEvery is how often what has run out is looked for.
 const sweepEvery = 10 * time.Minute
 
-// lead runs the duties until ctx, which ends with leadership.
+// lead runs the duties until ctx, which ends with leadership. A change of the
+// state is answered at once; those that come while a plan is agreed on are
+// answered together.
 func (l *leader) lead(ctx context.Context) {
-	l.gone = map[state.NodeID]time.Time{}
+	l.gone, l.turns = map[state.NodeID]time.Time{}, schedule.Turns{}
+	var watch sync.WaitGroup
+	watch.Go(func() { l.watch(ctx) })
+	defer watch.Wait()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	sweep := time.NewTicker(sweepEvery)
@@ -41,12 +51,13 @@ func (l *leader) lead(ctx context.Context) {
 	for {
 		view := l.state.View()
 		members := l.cluster.Changed()
-		l.release(ctx, view)
-		l.assign(ctx)
+		l.assign(ctx, view)
 		select {
 		case <-view.Changed():
 		case <-members:
+			l.release(ctx)
 		case <-ticker.C:
+			l.release(ctx)
 		case <-sweep.C:
 			l.sweep(ctx)
 		case <-ctx.Done():
@@ -55,40 +66,10 @@ func (l *leader) lead(ctx context.Context) {
 	}
 }
 
-// release gives up on the attempts of nodes that have been dead for the grace
-// time. What the gossip only suspects is left alone: a busy processor makes
-// nodes look slow.
-func (l *leader) release(ctx context.Context, view *state.View) {
-	present := map[state.NodeID]bool{}
-	for _, m := range l.cluster.Members() {
-		present[m.ID] = m.State == cluster.Alive || m.State == cluster.Suspect
-	}
-	now := time.Now()
-	var lost []state.Release
-	for t := range view.TasksAssigned() {
-		if present[t.Node] {
-			delete(l.gone, t.Node)
-			continue
-		}
-		since, noted := l.gone[t.Node]
-		if !noted {
-			since = now
-			l.gone[t.Node] = now
-		}
-		if now.Sub(since) >= l.grace {
-			lost = append(lost, state.Release{Task: t.ID, Attempt: t.Attempt, Reason: "the node that ran it is gone"})
-		}
-	}
-	if len(lost) == 0 {
-		return
-	}
-	l.log.Warn("taking tasks from nodes that are gone", "tasks", len(lost))
-	l.propose(ctx, state.ReleaseTasks{Releases: lost, At: now.UTC()})
-}
-
-// assign carries out the plan for what waits now.
-func (l *leader) assign(ctx context.Context) {
-	view := l.state.View()
+// assign carries out the plan for what waits now. Where more could be assigned
+// than one entry of the log should carry, the change that it makes brings the
+// next plan at once.
+func (l *leader) assign(ctx context.Context, view *state.View) {
 	waits := false
 	for range view.TasksWaiting() {
 		waits = true
@@ -97,12 +78,17 @@ func (l *leader) assign(ctx context.Context) {
 	if !waits {
 		return
 	}
-	members := l.cluster.Members()
 	now := time.Now().UTC()
-	plan := schedule.Plan(view, workers(members), l.locality(view, members), now)
-	if len(plan) > 0 {
-		l.propose(ctx, state.AssignTasks{Assignments: plan, At: now})
+	plan := schedule.Plan(view, l.mesh(view), now)
+	if len(plan) > 0 && l.propose(ctx, state.AssignTasks{Assignments: plan, At: now}) {
+		l.turns.Note(view, plan, now)
 	}
+}
+
+// mesh is what a plan is made for.
+func (l *leader) mesh(view *state.View) schedule.Mesh {
+	members := l.cluster.Members()
+	return schedule.Mesh{Nodes: workers(members), Local: l.locality(view, members), Turns: &l.turns}
 }
 
 // workers are the members that may be given tasks, as the plan sees them.
@@ -110,11 +96,12 @@ func workers(members []cluster.Member) []schedule.Node {
 	var nodes []schedule.Node
 	for _, m := range members {
 		if m.State != cluster.Alive || m.Load.Slots == 0 || m.Load.Full {
-			continue // gone, without FFmpeg, or without room for files under way
+			continue // gone or going, without FFmpeg, or without room for files under way
 		}
-		n := schedule.Node{ID: m.ID, Slots: m.Load.Slots, CPU: m.Load.CPU}
+		n := schedule.Node{ID: m.ID, Slots: m.Load.Slots, CPU: m.Load.CPU, Encoders: m.Load.Encoders}
 		if m.Load.MemoryTotal > 0 {
 			n.Memory = float64(m.Load.MemoryUsed) / float64(m.Load.MemoryTotal)
+			n.MemoryFree = m.Load.MemoryTotal - min(m.Load.MemoryUsed, m.Load.MemoryTotal)
 		}
 		nodes = append(nodes, n)
 	}
@@ -123,22 +110,21 @@ func workers(members []cluster.Member) []schedule.Node {
 
 // locality computes who holds inputs, as placement says, without asking anyone:
 // the holders of the manifest stand for those of a short blob, and of a long
-// one everybody has a share.
+// one everybody has a like share.
 func (l *leader) locality(view *state.View, members []cluster.Member) schedule.Local {
-	holders := holders(view, members)
-	return func(input state.Input, node state.NodeID) float64 {
-		if blobs.ChunkCount(input.Content.Blob.Size) > 1 || len(holders) == 0 {
-			return min(1, float64(l.copies)/float64(max(1, len(holders))))
+	all := sync.OnceValue(func() []blobs.Holder { return holders(view, members) })
+	return func(input state.Input) []schedule.Share {
+		if blobs.ChunkCount(input.Content.Blob.Size) > 1 {
+			return nil
 		}
-		for i, h := range blobs.Place(input.Content.Blob.SHA256, holders, l.copies) {
+		var shares []schedule.Share
+		for i, h := range blobs.Place(input.Content.Blob.SHA256, all(), l.copies) {
 			if i == l.copies {
 				break
 			}
-			if h.ID == string(node) {
-				return 1
-			}
+			shares = append(shares, schedule.Share{Node: state.NodeID(h.ID), Share: 1})
 		}
-		return 0
+		return shares
 	}
 }
 
@@ -150,12 +136,14 @@ func (l *leader) sweep(ctx context.Context) {
 	}
 }
 
-// propose logs what could not be agreed on: the next round tries again from
-// what is true then.
-func (l *leader) propose(ctx context.Context, cmd state.Command) {
+// propose tells whether a command was agreed on. It logs what was not: the next
+// round tries again from what is true then.
+func (l *leader) propose(ctx context.Context, cmd state.Command) bool {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	if _, err := l.cluster.Propose(ctx, cmd); err != nil && ctx.Err() == nil {
+	_, err := l.cluster.Propose(ctx, cmd)
+	if err != nil && ctx.Err() == nil {
 		l.log.Warn("leader's proposal failed", "err", err)
 	}
+	return err == nil
 }

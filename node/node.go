@@ -204,7 +204,10 @@ func (n *Node) openWork() error {
 	n.worker = worker.New(work)
 	n.peers.worker = n.worker
 	n.link.Handle("GET "+progressPath, http.HandlerFunc(n.peers.serveProgress))
-	n.leader = &leader{state: n.state, cluster: n.cluster, copies: n.cfg.Copies, grace: n.cfg.Timing.DeadGrace, log: n.log}
+	n.leader = &leader{
+		state: n.state, cluster: n.cluster, peers: n.peers, copies: n.cfg.Copies,
+		grace: n.cfg.Timing.DeadGrace, stallAfter: n.cfg.Timing.StallAfter, log: n.log,
+	}
 	return nil
 }
 

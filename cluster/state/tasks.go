@@ -38,10 +38,6 @@ const (
 	MaxLost     = 3 // during which the node died
 )
 
-// QuickCost is the expected cost in processor seconds up to which a task is
-// quick: it is run beside the long ones, so that songs do not wait for films.
-const QuickCost = 10
-
 // A Task is the piece of a job that one node runs.
 type Task struct {
 	ID         TaskID    `json:"id"`
@@ -67,9 +63,6 @@ type Task struct {
 	Log        string    `json:"log,omitempty"`    // what FFmpeg complained about although it worked
 	Created    uint64    `json:"created"`          // log index
 }
-
-// Quick tells whether the task is run beside the long ones.
-func (k Task) Quick() bool { return k.Kind != Segment && k.Cost <= QuickCost }
 
 // A Usage is what an attempt took.
 type Usage struct {
@@ -129,7 +122,7 @@ var tasks = table[Task]{"tasks", map[string]index[Task]{
 		if k.State != Waiting {
 			return nil
 		}
-		return waitingKey(k.Priority, k.Owner, k.Created, k.Seq)
+		return waitingKey(k.Priority, k.Lane(), string(k.Owner), k.Created, uint64(k.Seq))
 	}},
 	"node": {false, func(k *Task) []byte {
 		if k.State != Assigned {
@@ -144,11 +137,6 @@ var tasks = table[Task]{"tasks", map[string]index[Task]{
 		return key(string(k.ID))
 	}},
 }}
-
-// waitingKey sorts by priority, then user, then age of the job.
-func waitingKey(p Priority, owner UserID, created uint64, seq int) []byte {
-	return key(uint64(High-p), string(owner), created, uint64(seq))
-}
 
 // with returns a changed copy.
 func (k *Task) with(change func(*Task)) *Task {
@@ -333,34 +321,4 @@ func (v *View) TasksOn(node NodeID) func(yield func(*Task) bool) {
 // TasksAssigned yields every assigned task, by node.
 func (v *View) TasksAssigned() func(yield func(*Task) bool) {
 	return tasks.each(v.txn, "node", nil)
-}
-
-// TasksWaiting yields the waiting tasks: by priority, then by user, then the
-// oldest job first, each in the order of its tasks.
-func (v *View) TasksWaiting() func(yield func(*Task) bool) {
-	return tasks.each(v.txn, "waiting", nil)
-}
-
-// TasksWaitingOf yields the waiting tasks of that user with that priority.
-func (v *View) TasksWaitingOf(p Priority, owner UserID) func(yield func(*Task) bool) {
-	return tasks.each(v.txn, "waiting", key(uint64(High-p), string(owner)))
-}
-
-// OwnersWaiting yields the users who have waiting tasks of that priority,
-// without looking at each task.
-func (v *View) OwnersWaiting(p Priority) func(yield func(UserID) bool) {
-	return func(yield func(UserID) bool) {
-		prefix := key(uint64(High - p))
-		for from := prefix; ; {
-			var next *Task
-			for k := range tasks.from(v.txn, "waiting", prefix, from) {
-				next = k
-				break
-			}
-			if next == nil || !yield(next.Owner) {
-				return
-			}
-			from = append(key(uint64(High-p), string(next.Owner)), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)
-		}
-	}
 }

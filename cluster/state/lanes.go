@@ -1,0 +1,98 @@
+package state
+
+import "github.com/hashicorp/go-memdb"
+
+// QuickCost is the expected cost in processor seconds up to which a task is
+// quick: it is run beside the long ones, so that songs do not wait for films.
+const QuickCost = 10
+
+// A Lane is one of the two queues of a node: a task waits only for those of its
+// own lane.
+type Lane uint64
+
+const (
+	LongLane Lane = iota
+	QuickLane
+)
+
+// Lanes are all of them.
+var Lanes = [...]Lane{LongLane, QuickLane}
+
+// Quick tells whether the task is run beside the long ones.
+func (k *Task) Quick() bool { return k.Kind != Segment && k.Cost <= QuickCost }
+
+// Lane is where the task is run.
+func (k *Task) Lane() Lane {
+	if k.Quick() {
+		return QuickLane
+	}
+	return LongLane
+}
+
+// waitingKey sorts by priority, then lane, then by the parts: the user, the age
+// of the job, and the place of the task in it.
+func waitingKey(p Priority, lane Lane, parts ...any) []byte {
+	return key(append([]any{uint64(High - p), uint64(lane)}, parts...)...)
+}
+
+// TasksWaiting yields the waiting tasks: by priority, then by lane, then by
+// user, then the oldest job first, each in the order of its tasks.
+func (v *View) TasksWaiting() func(yield func(*Task) bool) {
+	return tasks.each(v.txn, "waiting", nil)
+}
+
+// FirstWaiting yields the first waiting task of every user who has one with
+// that priority in that lane, without looking at the others.
+func (v *View) FirstWaiting(p Priority, lane Lane) func(yield func(*Task) bool) {
+	return func(yield func(*Task) bool) {
+		prefix := waitingKey(p, lane)
+		for from := prefix; ; {
+			var next *Task
+			for k := range tasks.from(v.txn, "waiting", prefix, from) {
+				next = k
+				break
+			}
+			if next == nil || !yield(next) {
+				return
+			}
+			from = append(waitingKey(p, lane, string(next.Owner)), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)
+		}
+	}
+}
+
+// A Queue walks the waiting tasks of one user, priority and lane: the oldest job
+// first, each in the order of its tasks. It costs what is walked, not what
+// waits.
+type Queue struct {
+	txn  *memdb.Txn
+	like *Task // of whose user, priority and lane they are
+	it   memdb.ResultIterator
+}
+
+// QueueOf returns the queue in which a waiting task stands, from the task on.
+func (v *View) QueueOf(k *Task) *Queue {
+	q := &Queue{txn: v.txn, like: k}
+	q.seek(k.Created, uint64(k.Seq))
+	return q
+}
+
+func (q *Queue) seek(created, seq uint64) {
+	at := waitingKey(q.like.Priority, q.like.Lane(), string(q.like.Owner), created, seq)
+	it, err := q.txn.LowerBound(tasks.name, "waiting", at)
+	if err != nil {
+		panic(err) // only a wrong table or index name does that
+	}
+	q.it = it
+}
+
+// Next returns the next task, or nil at the end.
+func (q *Queue) Next() *Task {
+	k, _ := q.it.Next().(*Task)
+	if k == nil || k.Owner != q.like.Owner || k.Priority != q.like.Priority || k.Lane() != q.like.Lane() {
+		return nil
+	}
+	return k
+}
+
+// SkipJob passes over what is left of the job of k.
+func (q *Queue) SkipJob(k *Task) { q.seek(k.Created+1, 0) }
