@@ -140,15 +140,10 @@ func (m *Mesh) Restart(i int) error {
 	if n.proc != nil && !n.proc.exited() {
 		return nil
 	}
-	var join []string
-	for _, other := range m.nodes {
-		join = append(join, other.gossip)
-	}
 	args := append([]string{
 		"serve", "--name", n.name, "--data", filepath.Join(m.cfg.Dir, n.name),
 		"--http", n.http, "--gossip", n.gossip, "--peer", n.peer, "--advertise", n.host,
-		"--bootstrap-expect", fmt.Sprint(len(m.nodes)), "--join", strings.Join(join, ","),
-	}, m.cfg.Flags...)
+	}, append(m.joining(), m.cfg.Flags...)...)
 	program := m.cfg.Program
 	if m.network != nil {
 		program, args = m.network.command(i, program, args)
@@ -165,6 +160,19 @@ func (m *Mesh) Restart(i int) error {
 		return fmt.Errorf("limit %s: %w", n.name, err)
 	}
 	return nil
+}
+
+// joining are the flags by which the nodes find each other. One alone makes a
+// mesh of its own only if it is told of no others.
+func (m *Mesh) joining() []string {
+	if len(m.nodes) == 1 {
+		return nil
+	}
+	var all []string
+	for _, n := range m.nodes {
+		all = append(all, n.gossip)
+	}
+	return []string{"--bootstrap-expect", fmt.Sprint(len(m.nodes)), "--join", strings.Join(all, ",")}
 }
 
 // environment is ours without what would change a node behind our back.
