@@ -149,8 +149,8 @@ type FormatOption struct {
 	Name    string   `json:"name"`
 	Type    string   `json:"type"` // bitrate, integer, number, choice, time (seconds or h:mm:ss), size (MB); others are texts
 	Default string   `json:"default"`
-	Min     int      `json:"min,omitzero"`
-	Max     int      `json:"max,omitzero"`
+	Min     float64  `json:"min,omitzero"`
+	Max     float64  `json:"max,omitzero"`
 	Values  []string `json:"values,omitempty"`
 }
 

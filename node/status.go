@@ -86,7 +86,7 @@ func formats(list []ffmpeg.Format) []httpapi.Format {
 	for _, f := range list {
 		out := httpapi.Format{Name: f.Name, Kind: string(f.Kind)}
 		for _, o := range f.Options {
-			out.Options = append(out.Options, httpapi.FormatOption{Name: o.Name, Type: o.Type, Default: o.Default, Min: int(o.Min), Max: int(o.Max), Values: o.Values})
+			out.Options = append(out.Options, httpapi.FormatOption{Name: o.Name, Type: o.Type, Default: o.Default, Min: o.Min, Max: o.Max, Values: o.Values})
 		}
 		all = append(all, out)
 	}

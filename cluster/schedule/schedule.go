@@ -81,7 +81,7 @@ func (p *planner) fill(lane state.Lane, most int) {
 		}
 		turns := p.turnsOf(priority, lane)
 		for len(turns) > 0 && len(p.heap.nodes) > 0 && len(p.plan) < most {
-			t := turns[0]
+			t := &turns[0]
 			if c := p.placeDue(t.head); c != nil {
 				p.take(c, t.head)
 				p.plan = append(p.plan, state.Assignment{Task: t.head.ID, Node: c.ID})

@@ -17,11 +17,12 @@ var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 type mesh struct {
 	t     testing.TB
 	s     *state.State
+	at    time.Time // of what is queued
 	index uint64
 }
 
 func newMesh(t testing.TB) *mesh {
-	m := &mesh{t: t, s: state.New()}
+	m := &mesh{t: t, s: state.New(), at: now}
 	m.user("ana")
 	m.user("bob")
 	m.user("eve")
@@ -51,7 +52,7 @@ func (m *mesh) do(cmd state.Command) {
 // add queues a job of that name with those tasks.
 func (m *mesh) add(user, job string, tasks ...state.NewTask) {
 	m.t.Helper()
-	m.do(state.AddJob{ID: state.JobID(job), Owner: state.UserID(user), Media: state.MediaID("of-" + user), Format: "mp3", Tasks: tasks, At: now})
+	m.do(state.AddJob{ID: state.JobID(job), Owner: state.UserID(user), Media: state.MediaID("of-" + user), Format: "mp3", Tasks: tasks, At: m.at})
 }
 
 func (m *mesh) long(user, task string) {

@@ -95,7 +95,7 @@ type turn struct {
 func (p *planner) turnsOf(priority state.Priority, lane state.Lane) turns {
 	var all turns
 	for k := range p.view.FirstWaiting(priority, lane) {
-		all = append(all, &turn{view: p.view, head: k, busy: p.busy[lane][k.Owner], used: p.turns.of(k.Owner)})
+		all = append(all, turn{view: p.view, head: k, busy: p.busy[lane][k.Owner], used: p.turns.of(k.Owner)})
 	}
 	heap.Init(&all)
 	return all
@@ -141,16 +141,16 @@ func (t *turn) next() {
 }
 
 // turns is a heap of users: the one whose turn it is comes first.
-type turns []*turn
+type turns []turn
 
 func (h turns) Len() int      { return len(h) }
 func (h turns) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 func (h turns) Less(i, j int) bool {
-	a, b := h[i], h[j]
+	a, b := &h[i], &h[j]
 	return cmp.Or(cmp.Compare(a.busy, b.busy), cmp.Compare(a.used, b.used),
 		cmp.Compare(a.head.Created, b.head.Created), cmp.Compare(a.head.Owner, b.head.Owner)) < 0
 }
-func (h *turns) Push(x any) { *h = append(*h, x.(*turn)) }
+func (h *turns) Push(x any) { *h = append(*h, x.(turn)) }
 func (h *turns) Pop() any {
 	last := (*h)[len(*h)-1]
 	*h = (*h)[:len(*h)-1]

@@ -41,23 +41,44 @@ func (v *View) TasksWaiting() func(yield func(*Task) bool) {
 	return tasks.each(v.txn, "waiting", nil)
 }
 
+// nearby is how many tasks of a user are stepped over before the walk jumps to
+// the next user: a jump costs as much as some dozen steps.
+const nearby = 16
+
 // FirstWaiting yields the first waiting task of every user who has one with
-// that priority in that lane, without looking at the others.
+// that priority in that lane, without looking at all the others.
 func (v *View) FirstWaiting(p Priority, lane Lane) func(yield func(*Task) bool) {
 	return func(yield func(*Task) bool) {
-		prefix := waitingKey(p, lane)
-		for from := prefix; ; {
-			var next *Task
-			for k := range tasks.from(v.txn, "waiting", prefix, from) {
-				next = k
-				break
-			}
-			if next == nil || !yield(next) {
+		it := seekWaiting(v.txn, waitingKey(p, lane))
+		steps := 0
+		var last *Task
+		for {
+			k, _ := it.Next().(*Task)
+			switch {
+			case k == nil || k.Priority != p || k.Lane() != lane:
 				return
+			case last == nil || k.Owner != last.Owner:
+				if !yield(k) {
+					return
+				}
+				last, steps = k, 0
+			case steps == nearby:
+				behind := waitingKey(p, lane, string(k.Owner))
+				behind[len(behind)-1] = 1 // the byte that ends the name is 0
+				it, steps = seekWaiting(v.txn, behind), 0
+			default:
+				steps++
 			}
-			from = append(waitingKey(p, lane, string(next.Owner)), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)
 		}
 	}
+}
+
+func seekWaiting(txn *memdb.Txn, at []byte) memdb.ResultIterator {
+	it, err := txn.LowerBound(tasks.name, "waiting", at)
+	if err != nil {
+		panic(err) // only a wrong table or index name does that
+	}
+	return it
 }
 
 // A Queue walks the waiting tasks of one user, priority and lane: the oldest job
@@ -77,12 +98,7 @@ func (v *View) QueueOf(k *Task) *Queue {
 }
 
 func (q *Queue) seek(created, seq uint64) {
-	at := waitingKey(q.like.Priority, q.like.Lane(), string(q.like.Owner), created, seq)
-	it, err := q.txn.LowerBound(tasks.name, "waiting", at)
-	if err != nil {
-		panic(err) // only a wrong table or index name does that
-	}
-	q.it = it
+	q.it = seekWaiting(q.txn, waitingKey(q.like.Priority, q.like.Lane(), string(q.like.Owner), created, seq))
 }
 
 // Next returns the next task, or nil at the end.

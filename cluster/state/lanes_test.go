@@ -41,6 +41,26 @@ func TestFirstWaiting(t *testing.T) {
 	}
 }
 
+func TestFirstWaitingJumpsOverLongQueues(t *testing.T) {
+	st := begin(t)
+	st.ok(song("m1", "a.mp3", "one"))
+	st.ok(AddMedia{ID: "mb", Owner: "u2", Name: "b.mp3", Content: content("two"), At: now})
+	many := convert("j1")
+	many.Tasks = nil
+	for i := range 3 * nearby {
+		many.Tasks = append(many.Tasks, NewTask{ID: TaskID(fmt.Sprint("a", i)), Kind: Segment})
+	}
+	st.ok(many)
+	st.ok(AddJob{ID: "j2", Owner: "u2", Media: "mb", Format: "mp3", Tasks: []NewTask{{ID: "b", Kind: Segment}}, At: now})
+	var got []TaskID
+	for k := range st.s.View().FirstWaiting(Normal, LongLane) {
+		got = append(got, k.ID)
+	}
+	if fmt.Sprint(got) != "[a0 b]" {
+		t.Errorf("%v", got)
+	}
+}
+
 func TestQueueOf(t *testing.T) {
 	view := queues(t).s.View()
 	for _, row := range []struct {

@@ -29,19 +29,23 @@ import (
 
 // Commands are all client commands.
 type Commands struct {
-	Login   LoginCmd   `cmd:"" group:"client" help:"Log in to a mesh, or make an account there."`
-	Logout  LogoutCmd  `cmd:"" group:"client" help:"End the session and forget it."`
-	Put     PutCmd     `cmd:"" group:"client" help:"Upload files and folders."`
-	Get     GetCmd     `cmd:"" group:"client" help:"Download files."`
-	Ls      LsCmd      `cmd:"" group:"client" help:"List your library."`
-	Rm      RmCmd      `cmd:"" group:"client" help:"Delete files from your library."`
-	Convert ConvertCmd `cmd:"" group:"client" help:"Convert a file to another format."`
-	Jobs    JobsCmd    `cmd:"" group:"client" help:"List your conversions."`
-	Cancel  CancelCmd  `cmd:"" group:"client" help:"Stop conversions."`
-	Share   ShareCmd   `cmd:"" group:"client" help:"Make a public link that expires."`
-	Nodes   NodesCmd   `cmd:"" group:"client" help:"List the nodes of the mesh."`
-	Status  StatusCmd  `cmd:"" group:"client" help:"Show how the mesh and your jobs are."`
-	Health  HealthCmd  `cmd:"" group:"client" help:"Tell by the exit code whether a node can serve (for health checks)."`
+	Login    LoginCmd    `cmd:"" group:"client" help:"Log in to a mesh, or make an account there."`
+	Logout   LogoutCmd   `cmd:"" group:"client" help:"End the session and forget it."`
+	Put      PutCmd      `cmd:"" group:"client" help:"Upload files and folders."`
+	Get      GetCmd      `cmd:"" group:"client" help:"Download files."`
+	Ls       LsCmd       `cmd:"" group:"client" help:"List your library."`
+	Rm       RmCmd       `cmd:"" group:"client" help:"Delete files from your library."`
+	Convert  ConvertCmd  `cmd:"" group:"client" help:"Convert files to another format, or for a purpose."`
+	Jobs     JobsCmd     `cmd:"" group:"client" help:"List your conversions."`
+	Job      JobCmd      `cmd:"" group:"client" help:"Show one conversion with its pieces."`
+	Log      LogCmd      `cmd:"" group:"client" help:"Print what a conversion did, and why."`
+	Cancel   CancelCmd   `cmd:"" group:"client" help:"Stop conversions."`
+	Retry    RetryCmd    `cmd:"" group:"client" help:"Try conversions again that failed or were canceled."`
+	Priority PriorityCmd `cmd:"" group:"client" help:"Move a conversion forward or back in the queue."`
+	Share    ShareCmd    `cmd:"" group:"client" help:"Make a public link that expires."`
+	Nodes    NodesCmd    `cmd:"" group:"client" help:"List the nodes of the mesh."`
+	Status   StatusCmd   `cmd:"" group:"client" help:"Show how the mesh and your jobs are."`
+	Health   HealthCmd   `cmd:"" group:"client" help:"Tell by the exit code whether a node can serve (for health checks)."`
 }
 
 // Env is where the commands run.

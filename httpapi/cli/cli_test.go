@@ -141,6 +141,15 @@ func TestTheWholeLifeOfAFile(t *testing.T) {
 		t.Errorf("failed jobs: %q", out)
 	}
 
+	if out := s.ok("convert", "song.wav", "other.wav", "flac", "--wait", "--priority", "low", "--option", "compression=3"); out != "song_converted.flac\nother_converted.flac\n" {
+		t.Errorf("convert two: %q", out)
+	}
+	if out, said, code := s.run("", "convert", "song.wav", "nothing.wav", "--format", "wav", "--wait"); code != exitFailed || !strings.HasPrefix(out, "song_converted") || !strings.Contains(said, "nothing.wav: there is no file of that name") {
+		t.Errorf("convert one of two: %d, %q, %q", code, out, said)
+	}
+	s.fails(exitDenied, "administrators", "convert", "song.wav", "mp3", "--priority", "high")
+	s.fails(exitUsage, "to what", "convert", "song.wav")
+
 	there := t.TempDir()
 	got := filepath.Join(there, "song.wav")
 	s.ok("get", "--dir", there, "song.wav", "song_converted.mp3")
@@ -171,7 +180,7 @@ func TestTheWholeLifeOfAFile(t *testing.T) {
 	if out := s.ok("nodes"); !strings.Contains(out, "node1") || !strings.Contains(out, "leader") {
 		t.Errorf("nodes: %q", out)
 	}
-	if out := s.ok("status"); !strings.Contains(out, "ana") || !strings.Contains(out, "node1") || !strings.Contains(out, "1 done") {
+	if out := s.ok("status"); !strings.Contains(out, "ana") || !strings.Contains(out, "node1") || !strings.Contains(out, "4 done") {
 		t.Errorf("status: %q", out)
 	}
 	s.ok("health", node.URL(), "--ready")
@@ -211,6 +220,20 @@ func TestCanceledJob(t *testing.T) {
 		t.Errorf("jobs: %q", out)
 	}
 	s.fails(exitFailed, "ended already", "cancel", asked.JobID)
+	if out := s.ok("job", asked.JobID); !strings.Contains(out, "long.wav to aac") || !strings.Contains(out, "canceled, 0%") || !strings.Contains(out, "given_up") {
+		t.Errorf("job: %q", out)
+	}
+	if out := s.ok("log", asked.JobID); !strings.HasPrefix(out, "long.wav to aac\n") || !strings.Contains(out, "canceled") {
+		t.Errorf("log: %q", out)
+	}
+	s.fails(exitFailed, "ended already", "priority", asked.JobID, "low")
+	if out := s.ok("retry", asked.JobID); out != "retried "+asked.JobID+"\n" {
+		t.Errorf("retry: %q", out)
+	}
+	if out := s.ok("job", asked.JobID, "--watch"); !strings.Contains(out, "completed, 100%") {
+		t.Errorf("job --watch: %q", out)
+	}
+	s.fails(exitFailed, "failed or was canceled", "retry", asked.JobID)
 	s.fails(exitNotFound, "no job with that id", "cancel", "NOSUCHJOB")
 }
 

@@ -6,100 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"malla/httpapi"
 )
-
-// ConvertCmd asks for a conversion.
-type ConvertCmd struct {
-	Remote
-	Name   string `arg:"" help:"Name or id of a file in your library."`
-	Format string `arg:"" help:"mp3, flac, wav, aac, ogg, m4a, mp4, avi, mkv, webm or mov."`
-
-	Bitrate     string `placeholder:"192k" help:"Of mp3, aac and m4a."`
-	Compression *int   `placeholder:"5" help:"Of flac."`
-	Quality     *int   `placeholder:"5" help:"Of ogg."`
-	VideoCodec  string `placeholder:"CODEC" help:"Of videos."`
-	CRF         *int   `name:"crf" placeholder:"23" help:"Of videos: smaller is better and larger."`
-	Preset      string `placeholder:"medium" help:"Of videos: slower is smaller."`
-
-	Wait bool `short:"w" help:"Wait until it has ended, showing progress; the exit code tells how."`
-}
-
-// Help is shown by --help.
-func (ConvertCmd) Help() string {
-	return `The output appears in your library as NAME_converted.FORMAT. Ctrl-C while waiting
-leaves the conversion running.
-
-    malla convert song.wav mp3 --bitrate 320k
-    malla convert film.avi webm --crf 30 --wait && malla get film_converted.webm`
-}
-
-// options is the JSON object of the options that were given.
-func (c ConvertCmd) options() (json.RawMessage, error) {
-	given := map[string]any{}
-	for name, value := range map[string]string{"bitrate": c.Bitrate, "video_codec": c.VideoCodec, "preset": c.Preset} {
-		if value != "" {
-			given[name] = value
-		}
-	}
-	for name, value := range map[string]*int{"compression": c.Compression, "quality": c.Quality, "crf": c.CRF} {
-		if value != nil {
-			given[name] = *value
-		}
-	}
-	return json.Marshal(given)
-}
-
-// Run asks for the conversion, and follows it if told to.
-func (c ConvertCmd) Run(env *Env) error {
-	s, err := c.signedIn(env)
-	if err != nil {
-		return err
-	}
-	options, err := c.options()
-	if err != nil {
-		return err
-	}
-	asked, err := s.Convert(env.ctx, httpapi.ConvertRequest{InputFile: c.Name, OutputFormat: c.Format, Options: options})
-	if err != nil {
-		return err
-	}
-	if !c.Wait {
-		if c.JSON {
-			return env.printJSON(asked)
-		}
-		_, err := fmt.Fprintln(env.Stdout, asked.JobID)
-		return err
-	}
-	job, err := c.follow(env, s, asked.JobID)
-	if err != nil {
-		if errors.Is(err, context.Canceled) {
-			fmt.Fprintf(env.Stderr, "The conversion goes on; malla cancel %s stops it.\n", asked.JobID)
-		}
-		return err
-	}
-	if c.JSON {
-		if err := env.printJSON(job); err != nil {
-			return err
-		}
-	}
-	if job.Status != httpapi.Completed {
-		return fmt.Errorf("the conversion failed: %s", plain(job.Error))
-	}
-	if !c.JSON {
-		fmt.Fprintln(env.Stdout, plain(job.OutputFile))
-	}
-	return nil
-}
-
-// follow waits for the job's end with a progress bar.
-func (c ConvertCmd) follow(env *Env, s *session, id string) (httpapi.Job, error) {
-	bar := env.percentBar(c.Name+" to "+c.Format, c.JSON)
-	defer bar.Clear()
-	return s.WaitJob(env.ctx, id, func(job httpapi.Job) { bar.Set(int(job.Progress)) })
-}
 
 // JobsCmd lists conversions.
 type JobsCmd struct {
@@ -147,12 +58,9 @@ func (c JobsCmd) Run(env *Env) error {
 func jobRows(jobs []httpapi.Job) [][]string {
 	rows := [][]string{{"JOB", "FILE", "TO", "STATUS", "DONE", "NODE", "TOOK", "OUTPUT"}}
 	for _, j := range jobs {
-		status, took, node, output := j.Status, "", j.WorkerID, j.OutputFile
-		if j.Canceled {
-			status = "canceled"
-		}
+		took, node, output := "", j.WorkerID, j.OutputFile
 		if j.Duration != nil {
-			took = strconv.FormatFloat(*j.Duration, 'f', 1, 64) + " s"
+			took = spent(*j.Duration)
 		}
 		if node == "" {
 			node = j.AssignedWorker
@@ -160,9 +68,28 @@ func jobRows(jobs []httpapi.Job) [][]string {
 		if j.Error != "" {
 			output = j.Error
 		}
-		rows = append(rows, []string{j.ID, j.InputFile, j.OutputFormat, status, fmt.Sprintf("%.0f%%", j.Progress), node, took, output})
+		if !j.Ended() {
+			output = strings.Join(how(j), ", ")
+		}
+		rows = append(rows, []string{j.ID, j.InputFile, j.OutputFormat, statusText(j), fmt.Sprintf("%.0f%%", j.Progress), node, took, output})
 	}
 	return rows
+}
+
+// statusText is the status of a job, in a word.
+func statusText(j httpapi.Job) string {
+	if j.Canceled {
+		return "canceled"
+	}
+	return j.Status
+}
+
+// spent is a span of time in seconds.
+func spent(seconds float64) string {
+	if seconds <= 0 {
+		return ""
+	}
+	return strconv.FormatFloat(seconds, 'f', 1, 64) + " s"
 }
 
 // watchEvery is how often a watched list is read again.
@@ -244,24 +171,80 @@ func (CancelCmd) Help() string {
 
 // Run stops them, all that can be even if one cannot.
 func (c CancelCmd) Run(env *Env) error {
+	return c.eachJob(env, c.Jobs, "canceled", (*httpapi.Client).Cancel)
+}
+
+// RetryCmd queues conversions again.
+type RetryCmd struct {
+	Remote
+	Jobs []string `arg:"" help:"Ids of jobs that failed or were canceled."`
+}
+
+// Help is shown by --help.
+func (RetryCmd) Help() string {
+	return `Tries conversions again that failed or were canceled. What a failed one had
+finished is kept.
+
+    malla retry 4KZ7QJ
+    malla jobs --status failed --json | jq -r '.[].job_id' | xargs malla retry`
+}
+
+// Run queues them, all that can be even if one cannot.
+func (c RetryCmd) Run(env *Env) error {
+	return c.eachJob(env, c.Jobs, "retried", (*httpapi.Client).Retry)
+}
+
+// PriorityCmd moves a conversion in the queue.
+type PriorityCmd struct {
+	Remote
+	Job      string `arg:"" help:"Id of a job that has not ended."`
+	Priority string `arg:"" enum:"low,normal,high" help:"low, normal, or high (administrators)."`
+}
+
+// Help is shown by --help.
+func (PriorityCmd) Help() string {
+	return `What has a higher priority begins first; what runs is not stopped for it.
+
+    malla priority 4KZ7QJ low`
+}
+
+// Run moves it.
+func (c PriorityCmd) Run(env *Env) error {
 	s, err := c.signedIn(env)
 	if err != nil {
 		return err
 	}
-	stopped := []string{}
+	if err := s.SetPriority(env.ctx, c.Job, c.Priority); err != nil {
+		return err
+	}
+	if c.JSON {
+		return env.printJSON(map[string]string{"job_id": c.Job, "priority": c.Priority})
+	}
+	_, err = fmt.Fprintf(env.Stdout, "%s has priority %s\n", plain(c.Job), c.Priority)
+	return err
+}
+
+// eachJob does something to jobs, to all that it can be done to even if it fails
+// for one, and says to which it did.
+func (r Remote) eachJob(env *Env, ids []string, done string, do func(*httpapi.Client, context.Context, string) error) error {
+	s, err := r.signedIn(env)
+	if err != nil {
+		return err
+	}
+	worked := []string{}
 	var errs []error
-	for _, id := range c.Jobs {
-		if err := s.Cancel(env.ctx, id); err != nil {
+	for _, id := range ids {
+		if err := do(s.Client, env.ctx, id); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", plain(id), err))
 			continue
 		}
-		stopped = append(stopped, id)
-		if !c.JSON {
-			fmt.Fprintf(env.Stdout, "canceled %s\n", plain(id))
+		worked = append(worked, id)
+		if !r.JSON {
+			fmt.Fprintf(env.Stdout, "%s %s\n", done, plain(id))
 		}
 	}
-	if c.JSON {
-		errs = append(errs, env.printJSON(map[string][]string{"canceled": stopped}))
+	if r.JSON {
+		errs = append(errs, env.printJSON(map[string][]string{done: worked}))
 	}
 	return errors.Join(errs...)
 }

@@ -17,7 +17,9 @@ type NodesCmd struct {
 
 // Help is shown by --help.
 func (NodesCmd) Help() string {
-	return `Every node of the mesh, dead ones too. Administrators also see load and room.
+	return `Every node of the mesh, dead ones too. Administrators also see load and room. A
+node on which conversions failed one after another is set aside for a while: it
+gets none.
 
     malla nodes
     malla nodes --json | jq -r '.[] | select(.state != "alive") | .name'`
@@ -45,7 +47,11 @@ func (c NodesCmd) Run(env *Env) error {
 		rows[0] = append(rows[0], "ZONE", "CPU", "MEMORY", "DISK FREE", "TASKS", "VERSION")
 	}
 	for _, n := range nodes {
-		row := []string{n.Name, n.Role, n.State, n.URL}
+		how := n.State
+		if !n.AsideUntil.IsZero() {
+			how += ", set aside until " + n.AsideUntil.Local().Format("15:04:05")
+		}
+		row := []string{n.Name, n.Role, how, n.URL}
 		if detailed {
 			row = append(row, n.Zone, fmt.Sprintf("%.0f%%", 100*n.CPU), size(int64(n.MemoryUsed)),
 				size(int64(n.DiskFree)), fmt.Sprintf("%d of %d", n.Tasks, n.Slots), n.Version)

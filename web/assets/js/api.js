@@ -82,11 +82,11 @@ function noted(status, method, index) {
 }
 
 /**
- * Calls the API. Returns the parsed JSON, or null where there is none; throws ApiError. quiet: a 401 is the caller's business
- * alone; anonymous: asks as somebody who is not signed in.
+ * Calls the API. Returns the parsed JSON, or null where there is none; throws ApiError. text: the answer is a text; quiet: a 401
+ * is the caller's business alone; anonymous: asks as somebody who is not signed in.
  */
-async function call(path, { method = 'GET', json, quiet = false, anonymous = false } = {}) {
-  const headers = { Accept: 'application/json' };
+async function call(path, { method = 'GET', json, text = false, quiet = false, anonymous = false } = {}) {
+  const headers = { Accept: text ? 'text/plain' : 'application/json' };
   if (json !== undefined) headers['Content-Type'] = 'application/json';
   if (token && !anonymous) headers.Authorization = `Bearer ${token}`;
   if (newest) headers['X-Malla-Index'] = String(newest);
@@ -103,6 +103,7 @@ async function call(path, { method = 'GET', json, quiet = false, anonymous = fal
     throw new ApiError(0, t('error.network'));
   }
   noted(response.status, method, response.headers.get('X-Malla-Index'));
+  if (text && response.ok) return response.text();
   const body = await readJSON(response);
   if (response.ok) return body;
   if (response.status === 401 && !quiet) unauthorized.emit();
@@ -198,9 +199,16 @@ export function upload(file, onProgress) {
 // Conversions
 
 export const formats = () => call('/formats');
-export const convert = (name, format, options) => call('/convert', { method: 'POST', json: { input_file: name, output_format: format, options } });
+/** Asks for a conversion; ask is the body as the API takes it. */
+export const convert = (ask) => call('/convert', { method: 'POST', json: ask });
 export const listJobs = async (limit = 100) => (await call(`/jobs?limit=${limit}`)).jobs ?? [];
+/** One job with its tasks. */
+export const job = (id) => call(`/jobs/${enc(id)}`);
+/** What a job did and why, as a text. */
+export const jobLog = (id) => call(`/jobs/${enc(id)}/log`, { text: true });
 export const cancelJob = (id) => call(`/jobs/${enc(id)}`, { method: 'DELETE' });
+export const retryJob = (id) => call(`/jobs/${enc(id)}/retry`, { method: 'POST' });
+export const setPriority = (id, priority) => call(`/jobs/${enc(id)}`, { method: 'PATCH', json: { priority } });
 export const queueStats = () => call('/queue/stats');
 
 // Shares

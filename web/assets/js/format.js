@@ -59,6 +59,12 @@ export function date(value) {
   return new Intl.DateTimeFormat(currentLanguage(), { day: 'numeric', month: 'short', year }).format(when);
 }
 
+/** A time of day, to the second; '' where it is none. */
+export function time(value) {
+  const when = new Date(value);
+  return Number.isNaN(when.getTime()) ? '' : new Intl.DateTimeFormat(currentLanguage(), { timeStyle: 'medium' }).format(when);
+}
+
 export function dateTime(value) {
   const when = new Date(value);
   if (Number.isNaN(when.getTime())) return '–';

@@ -6,8 +6,10 @@ import { byId, h, icon, KeyedList, setIcon, setLabel, setText, showMessage } fro
 import { ago, bytes, dateTime, decimal, percent, span } from './format.js';
 import { busy, toast } from './frame.js';
 import { onLanguage, t, tn } from './i18n.js';
-import { reductionText, statusLook, statusText } from './jobtext.js';
+import { jobChanged, openJob } from './jobdetails.js';
+import { headway, isOver, reductionText, remarks, statusLook, statusText } from './jobtext.js';
 import { kindOfName } from './media.js';
+import { showPriorities } from './priority.js';
 
 /** Somebody wants the output of a job; called with (action: play or download, name). */
 export const outputAction = channel();
@@ -60,15 +62,22 @@ export function applyJobEvent(data) {
   if (!id) return loadJobsSoon();
   const known = jobs.get(id);
   if (!known && !data.created_at) return loadJobsSoon();
-  // A late event must not bring a finished job back.
-  if (known && isOver(known) && !isOver(data)) return;
-  if (known) jobs.set(id, { ...known, ...data });
+  // Events carry a job as a whole: what one does not tell any more is not so any more.
+  if (known) jobs.set(id, data);
   else jobs = new Map([[id, data], ...jobs].slice(0, most));
   if (known?.status !== data.status) loadStatsSoon();
+  jobChanged(id);
   render();
 }
 
-const isOver = (job) => !['pending', 'processing'].includes(job.status);
+/** Takes over where pending jobs stand in the queue: that changes without them. */
+export function applyQueueEvent(data) {
+  for (const [id, place] of Object.entries(data.positions ?? {})) {
+    const job = jobs.get(id);
+    if (job?.status === 'pending') jobs.set(id, { ...job, queue_position: place });
+  }
+  render();
+}
 
 function render() {
   const wanted = byId('jobs-filter').value;
@@ -85,9 +94,9 @@ function render() {
 }
 
 function factsOf(job) {
-  const facts = [];
+  const facts = headway(job);
   const node = job.worker_id || job.assigned_worker;
-  if (node) facts.push(t('jobs.onNode', { node }));
+  if (node && !(job.segments > 1)) facts.push(t('jobs.onNode', { node }));
   if (job.status === 'completed') {
     if (Number.isFinite(job.duration_seconds)) facts.push(t('jobs.took', { span: span(job.duration_seconds) }));
     if (Number.isFinite(job.output_size_bytes)) facts.push(`${bytes(job.input_size_bytes)} → ${bytes(job.output_size_bytes)}`);
@@ -106,6 +115,8 @@ function makeJob() {
   const name = h('strong', { class: 'job-name' });
   const format = h('span', { class: 'badge job-format' });
   const status = h('span', { class: 'badge job-status' });
+  const marks = h('div', { class: 'job-marks' });
+  const notes = h('ul', { class: 'small muted job-notes' });
   const bar = h('progress', { max: 100 });
   const part = h('span', { class: 'number small' });
   const line = h('div', { class: 'job-progress' }, bar, part);
@@ -116,9 +127,11 @@ function makeJob() {
   const save = button('download', 'download', () => outputAction.emit('download', job.output_file));
   const again = button('refresh', 'retry', (el) => busy(el, () => retry(job)));
   const stop = button('close', 'cancel', (el) => busy(el, () => cancel(job)));
-  const actions = h('div', { class: 'job-actions' }, play, save, again, stop);
+  const more = button('info', 'details', () => openJob(job));
+  const priority = h('select', { class: 'select compact job-priority', on: { change: () => setPriority(job, priority.value) } });
+  const actions = h('div', { class: 'job-actions' }, play, save, again, stop, more, priority);
   const el = h('li', { class: 'job' }, mark,
-    h('div', { class: 'job-text' }, h('div', { class: 'job-line' }, name, format, status), facts, line, error, actions));
+    h('div', { class: 'job-text' }, h('div', { class: 'job-line' }, name, format, status), marks, line, facts, notes, error, actions));
   return {
     el,
     update(next) {
@@ -133,6 +146,8 @@ function makeJob() {
       setText(format, `→ ${String(job.output_format ?? '').toUpperCase()}`);
       status.className = `badge job-status ${statusLook(job)}`;
       setText(status, statusText(job));
+      showMarks(marks, job);
+      showNotes(notes, remarks(job));
       line.hidden = job.status !== 'processing';
       bar.value = job.progress ?? 0;
       setLabel(bar, t('jobs.progressName', { name: job.input_file }));
@@ -141,12 +156,14 @@ function makeJob() {
       facts.title = dateTime(job.created_at);
       showMessage(error, job.status === 'failed' && !job.canceled ? job.error || t('jobs.noReason') : '');
       const output = job.status === 'completed' && Boolean(job.output_file);
-      const shown = [[play, output, 'jobs.play'], [save, output, 'action.download'], [again, job.status === 'failed', 'jobs.again'], [stop, !over, 'jobs.cancel']];
+      const shown = [[play, output, 'jobs.play'], [save, output, 'action.download'], [again, job.status === 'failed', 'jobs.again'], [stop, !over, 'jobs.cancel'], [more, true, 'jobs.details']];
       for (const [el2, visible, key] of shown) {
         el2.hidden = !visible;
         setText(el2.lastElementChild, t(key));
       }
-      actions.hidden = !shown.some(([, visible]) => visible);
+      setLabel(more, t('jobs.detailsName', { name: job.input_file }));
+      priority.hidden = over || !job.priority;
+      if (!priority.hidden) showPriorities(priority, job.priority);
     },
   };
 }
@@ -164,10 +181,38 @@ async function cancel(job) {
 
 async function retry(job) {
   try {
-    await api.convert(job.input_file, job.output_format, job.options ?? {});
+    await api.retryJob(job.job_id);
     await loadJobs();
     loadStatsSoon();
   } catch (error) {
     toast(error.message, 'bad');
   }
+}
+
+async function setPriority(job, name) {
+  try {
+    await api.setPriority(job.job_id, name);
+    toast(t('priority.set', { name: job.input_file, priority: t('priority.' + name) }), 'good');
+  } catch (error) {
+    toast(error.message, 'bad');
+  }
+  document.activeElement?.blur();
+  await loadJobs();
+}
+
+// showMarks shows what is special about a job; the priority of one that is not over is shown by its menu.
+function showMarks(el, job) {
+  const marks = [];
+  if (isOver(job) && job.priority === 'high') marks.push(['warn', t('priority.badge.high')]);
+  if (isOver(job) && job.priority === 'low') marks.push(['', t('priority.badge.low')]);
+  if (job.reused) marks.push(['good', t('jobs.reused')]);
+  if (job.redone_reason) marks.push(['warn', t('jobs.redone')]);
+  el.hidden = marks.length === 0;
+  el.replaceChildren(...marks.map(([look, text]) => h('span', { class: `badge ${look}`, text })));
+}
+
+function showNotes(el, notes) {
+  el.hidden = notes.length === 0;
+  if ([...el.children].map((li) => li.textContent).join('\n') === notes.join('\n')) return;
+  el.replaceChildren(...notes.map((text) => h('li', { text })));
 }

@@ -8,6 +8,7 @@ import { busy, toast } from './frame.js';
 import { onLanguage, t, tn } from './i18n.js';
 import { allMedia, extension, isLoaded, loadFailure, loadMedia, mediaChanged, tag } from './media.js';
 import { remember, remembered } from './prefs.js';
+import { isSelected, select, selectionChanged, showSelection } from './selection.js';
 
 /** A row's button was pressed: called with (action, item); action is play, convert, share or delete. */
 export const itemAction = channel();
@@ -46,6 +47,7 @@ export function startLibrary() {
   for (const look of ['list', 'grid']) byId(`view-${look}`).addEventListener('click', () => setLook(look));
   setLook(remembered('look', 'list'));
   mediaChanged.on(render);
+  selectionChanged.on(render);
   onLanguage(render);
   showWaiting();
 }
@@ -104,6 +106,7 @@ function render() {
   }
   const items = shown();
   list.render(items);
+  showSelection(items);
   const total = allMedia().length;
   setText(byId('library-count'), items.length === total ? String(total) : `${items.length} / ${total}`);
   byId('library-count').title = tn('library.count', total);
@@ -116,6 +119,7 @@ function render() {
 
 function makeRow() {
   let item = null;
+  const check = h('input', { class: 'item-check', type: 'checkbox', on: { click: (event) => select(item, check.checked, event.shiftKey) } });
   const art = h('button', { class: 'art item-art', type: 'button', data: { action: 'play' } }, icon('file'), h('span', { class: 'art-play' }, icon('play')));
   const name = h('strong', { class: 'item-name' });
   const sub = h('span', { class: 'item-sub muted small' });
@@ -129,7 +133,7 @@ function makeRow() {
     delete: iconButton('trash', 'delete', 'danger'),
   };
   const more = h('button', { class: 'icon-button item-more', type: 'button', 'aria-expanded': 'false' }, icon('more'));
-  const el = h('li', { class: 'item' }, art,
+  const el = h('li', { class: 'item' }, check, art,
     h('div', { class: 'item-text', on: { click: () => itemAction.emit('play', item) } }, name, sub),
     h('div', { class: 'item-facts muted small' }, length, size, when),
     h('div', { class: 'item-actions' }, ...Object.values(buttons)), more);
@@ -151,6 +155,9 @@ function makeRow() {
       Object.assign(el.dataset, { name: item.name, id: item.id ?? '', kind: item.kind });
       const active = item.name === playing.name;
       el.classList.toggle('playing', active);
+      check.checked = isSelected(item);
+      el.classList.toggle('selected', check.checked);
+      setLabel(check, t('selection.itemName', { name: item.name }));
       art.classList.toggle('audio', item.kind === 'audio');
       art.classList.toggle('video', item.kind === 'video');
       setIcon(art, { audio: 'music', video: 'film' }[item.kind] ?? 'file');

@@ -1,7 +1,7 @@
 // Tiles and node cards of the dashboard.
 
-import { byId, h, KeyedList, setText } from './dom.js';
-import { ago, bytes, decimal, percent } from './format.js';
+import { byId, h, KeyedList, setText, showMessage } from './dom.js';
+import { ago, bytes, decimal, percent, time } from './format.js';
 import { has, t } from './i18n.js';
 import { seriesOf } from './charts.js';
 
@@ -53,8 +53,9 @@ function makeCard() {
   const meters = { cpu: makeMeter('admin.cpu'), memory: makeMeter('admin.memory'), tasks: makeMeter('admin.tasks'), disk: makeMeter('admin.disk'), load: makeMeter('admin.load') };
   const done = h('span', { class: 'small' });
   const when = h('span', { class: 'small muted' });
+  const aside = h('p', { class: 'notice warn node-aside' });
   const el = h('li', { class: 'node-card card' },
-    h('header', {}, dot, name, status, role),
+    h('header', {}, dot, name, status, role), aside,
     h('div', { class: 'meters' }, ...Object.values(meters).map((meter) => meter.el)),
     h('footer', {}, done, when));
   return {
@@ -68,12 +69,16 @@ function makeCard() {
       role.classList.toggle('leader', worker.role === 'leader');
       setText(status, has('admin.status.' + worker.status) ? t('admin.status.' + worker.status) : worker.status);
       status.className = `badge ${looks[worker.status] ?? ''}`;
+      showMessage(aside, isAside(worker) ? t('admin.aside', { time: time(worker.aside_until) }) : '');
       showMeters(meters, worker);
       setText(done, t('admin.conversions', { done: decimal(worker.conversions_success), failed: decimal(worker.conversions_failed) }));
       setText(when, worker.updated_at ? ago(worker.updated_at) : '');
     },
   };
 }
+
+// isAside tells whether a node gets no tasks for a while, since those it had failed.
+const isAside = (worker) => worker.status !== 'offline' && new Date(worker.aside_until) > Date.now();
 
 // showMeters fills the bars; what a node does not tell is left out, and old figures of one that is gone are not shown.
 function showMeters(meters, worker) {

@@ -5,6 +5,7 @@
 
 import * as api from './api.js';
 import { byId, h, icon, KeyedList, setLabel, setText, showMessage } from './dom.js';
+import { time } from './format.js';
 import { has, onLanguage, t } from './i18n.js';
 
 let here = ''; // name of the node whose API is used; '' until known
@@ -74,10 +75,11 @@ function makeNode() {
   const name = h('span');
   const role = h('span', { class: 'badge' });
   const state = h('span', { class: 'badge' });
+  const aside = h('span', { class: 'badge warn' });
   const url = h('span', { class: 'url' });
   const link = h('a', { class: 'button compact' });
   const mark = h('span', { class: 'badge accent' });
-  const el = h('li', { class: 'node-row' }, icon('node'), h('div', { class: 'grow' }, h('div', { class: 'name' }, name, role, state), url), link, mark);
+  const el = h('li', { class: 'node-row' }, icon('node'), h('div', { class: 'grow' }, h('div', { class: 'name' }, name, role, state, aside), url), link, mark);
   return {
     el,
     update(node) {
@@ -91,6 +93,8 @@ function makeNode() {
       state.hidden = !node.state;
       state.className = `badge ${looks[node.state] ?? ''}`;
       setText(state, has('nodes.state.' + node.state) ? t('nodes.state.' + node.state) : node.state ?? '');
+      aside.hidden = !(new Date(node.aside_until) > Date.now());
+      setText(aside, t('nodes.aside', { time: time(node.aside_until) }));
       setText(url, origin || t('nodes.noAddress'));
       mark.hidden = !isHere(node);
       setText(mark, t('nodes.here'));

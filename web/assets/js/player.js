@@ -8,11 +8,15 @@
 //	session      #session-user (the name) #logout #live[data-state=live|reconnecting|polling]
 //	node         #api-badge, its dialog #nodes-dialog with #nodes [data-node] and #nodes-url
 //	upload       #file-input; #uploads [data-upload=NAME][data-state=waiting|sending|saving|done|failed|cancelled]
-//	library      #library [data-name=NAME][data-kind] with [data-action=play|convert|share|download|delete]
+//	library      #library [data-name=NAME][data-kind] with [data-action=play|convert|share|download|delete] and .item-check
+//	selection    #select-all #selection-count #selection-convert #selection-clear
 //	video        #video-player (the <video>) #video-close
 //	audio        #audio-player (the <audio>) #audio-play #audio-next #audio-previous #audio-seek #playlist-toggle #tracks
-//	convert      #convert-dialog #convert-format #convert-option-NAME #convert-submit #convert-error
-//	jobs         #jobs [data-job=ID][data-status] with [data-action=play|download|retry|cancel]; #jobs-filter
+//	convert      #convert-dialog #convert-purposes [name=purpose][value=NAME] #convert-format #convert-options (a <details>) with
+//	             #convert-option-NAME and #convert-priority; #convert-submit #convert-error #convert-refused
+//	jobs         #jobs [data-job=ID][data-status] with [data-action=play|download|retry|cancel|details] and a select.job-priority;
+//	             #jobs-filter
+//	job          #job-dialog [data-status] #job-pieces [data-seq][data-state] #job-show-pieces #job-show-log #job-log #job-copy
 //	share        #share-dialog #share-minutes #share-create #share-link (an input) #share-copy
 //	delete       #delete-dialog #delete-confirm
 //	unplayable   #unplayable-dialog #unplayable-convert #unplayable-download
@@ -24,12 +28,14 @@ import { converted, openConvert, startConvert } from './convert.js';
 import { byId, pressOne, setText } from './dom.js';
 import { startFrame, toast } from './frame.js';
 import { t } from './i18n.js';
-import { applyJobEvent, loadJobs, loadJobsSoon, loadStats, loadStatsSoon, outputAction, startJobs } from './jobs.js';
+import { startJobDetails } from './jobdetails.js';
+import { applyJobEvent, applyQueueEvent, loadJobs, loadJobsSoon, loadStats, loadStatsSoon, outputAction, startJobs } from './jobs.js';
 import { download, inOrder, itemAction, markPlaying, orderChanged, startLibrary } from './library.js';
 import { follow } from './live.js';
 import { allMedia, applyMediaEvent, byName, loadMedia, mediaChanged, tag, titleOf } from './media.js';
 import { startNodes } from './nodes.js';
 import { openRemove, startRemove } from './remove.js';
+import { selectionAction, startSelection } from './selection.js';
 import { signedIn, signedOut, startSession } from './session.js';
 import { openShare, startShare } from './share.js';
 import { startUploads } from './uploads.js';
@@ -39,6 +45,7 @@ let live = null; // the stream of events while somebody is signed in
 let unplayable = null; // what the dialog of that name is about
 
 startFrame();
+startSelection();
 startLibrary();
 startUploads();
 audio.startAudio();
@@ -46,6 +53,7 @@ startAudioBar();
 video.startVideo();
 startConvert();
 startJobs();
+startJobDetails();
 startShare();
 startRemove();
 startNodes();
@@ -54,6 +62,7 @@ startSession();
 
 function wire() {
   itemAction.on(act);
+  selectionAction.on(openConvert);
   video.videoAction.on(act);
   video.videoStarts.on(audio.pauseAudio);
   audio.audioStarts.on(video.pauseVideo);
@@ -68,7 +77,7 @@ function wire() {
   signedIn.on(begin);
   signedOut.on(() => { live?.stop(); live = null; audio.audioChanged.emit(); });
   api.noQuorum.on(showQuorum);
-  byId('unplayable-convert').addEventListener('click', () => { byId('unplayable-dialog').close(); openConvert(unplayable); });
+  byId('unplayable-convert').addEventListener('click', () => { byId('unplayable-dialog').close(); openConvert([unplayable]); });
   byId('unplayable-download').addEventListener('click', () => { byId('unplayable-dialog').close(); download(unplayable); });
   for (const button of document.querySelectorAll('.pane-tabs button')) {
     button.addEventListener('click', () => {
@@ -81,9 +90,10 @@ function wire() {
 function begin() {
   fetchAll();
   live?.stop();
-  live = follow(api.eventsURL(), ['job', 'media', 'node']);
+  live = follow(api.eventsURL(), ['job', 'queue', 'media', 'node']);
   live.event.on((name, data) => {
     if (name === 'job') applyJobEvent(data);
+    if (name === 'queue') applyQueueEvent(data);
     if (name === 'media') applyMediaEvent(data);
   });
   live.resync.on(fetchAll);
@@ -96,7 +106,7 @@ async function fetchAll() {
 
 function act(action, item) {
   if (action === 'play') return play(item);
-  const dialogs = { convert: openConvert, share: openShare, delete: openRemove };
+  const dialogs = { convert: (one) => openConvert([one]), share: openShare, delete: openRemove };
   dialogs[action]?.(item);
 }
 
