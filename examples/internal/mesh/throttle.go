@@ -36,13 +36,14 @@ const quotaPeriod = 20 * time.Millisecond
 // quota is a cgroup with a processor quota.
 type quota struct{ dir string }
 
-// newQuota makes one, of the first version of cgroups or the second.
+// newQuota makes one, of the first version of cgroups or the second. It weighs
+// much, so that a node has its share on a machine that does other things too.
 func newQuota(name string, cores float64) (*quota, error) {
 	period := quotaPeriod.Microseconds()
 	share := int64(cores * float64(period))
 	for root, files := range map[string]map[string]string{
-		"/sys/fs/cgroup/cpu": {"cpu.cfs_period_us": fmt.Sprint(period), "cpu.cfs_quota_us": fmt.Sprint(share)},
-		"/sys/fs/cgroup":     {"cpu.max": fmt.Sprintf("%d %d", share, period)},
+		"/sys/fs/cgroup/cpu": {"cpu.cfs_period_us": fmt.Sprint(period), "cpu.cfs_quota_us": fmt.Sprint(share), "cpu.shares": "20480"},
+		"/sys/fs/cgroup":     {"cpu.max": fmt.Sprintf("%d %d", share, period), "cpu.weight": "2000"},
 	} {
 		q := &quota{dir: filepath.Join(root, name)}
 		if os.Mkdir(q.dir, 0o755) != nil {
