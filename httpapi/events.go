@@ -261,19 +261,21 @@ type queuePlaces struct {
 	Positions map[string]int `json:"positions"` // id of a job -> from 1
 }
 
-// queueEvents tells where the user's pending jobs are by now, if that changed.
+// queueEvents tells where the user's newest pending jobs are by now, if that
+// changed.
 func (s *stream) queueEvents(view *state.View) []event {
 	if s.public {
 		return nil
 	}
 	now := map[string]int{}
 	var found []*state.Job
-	for j := range view.JobsIn(state.Queued) {
-		if j.Owner == s.call.user() {
+	n := 0
+	for j := range view.JobsOf(s.call.user()) {
+		if j.State == state.Queued {
 			found = append(found, j)
 		}
-		if len(found) == maxJobs {
-			break
+		if n++; n == maxJobs {
+			break // no list shows more
 		}
 	}
 	places := s.call.api.queue.of(view, found)

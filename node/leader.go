@@ -25,8 +25,8 @@ type leader struct {
 	stallAfter time.Duration // a task must make no progress that long before it is taken
 	log        *slog.Logger
 
-	turns schedule.Turns             // whose turn it is, as far as this leader has seen
-	gone  map[state.NodeID]time.Time // node -> since when this leader has missed it
+	turns   schedule.Turns   // whose turn it is, as far as this leader has seen
+	absence schedule.Absence // which nodes it misses
 }
 
 // tick is how often duties are looked at when nothing changed: back-offs end
@@ -40,7 +40,7 @@ const sweepEvery = 10 * time.Minute
 // state is answered at once; those that come while a plan is agreed on are
 // answered together.
 func (l *leader) lead(ctx context.Context) {
-	l.gone, l.turns = map[state.NodeID]time.Time{}, schedule.Turns{}
+	l.turns, l.absence = schedule.Turns{}, schedule.Absence{}
 	var watch sync.WaitGroup
 	watch.Go(func() { l.watch(ctx) })
 	defer watch.Wait()

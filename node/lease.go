@@ -12,31 +12,21 @@ import (
 	"malla/httpapi"
 )
 
+// presences say of each member state whether tasks stay with the node. What the
+// gossip only suspects keeps them: a busy processor makes nodes look slow.
+var presences = map[cluster.MemberState]schedule.Presence{
+	cluster.Alive: schedule.Present, cluster.Suspect: schedule.Present,
+	cluster.Dead: schedule.Gone, cluster.Left: schedule.Departed,
+}
+
 // release gives up on the attempts of nodes that have been dead for the grace
-// time. What the gossip only suspects is left alone: a busy processor makes
-// nodes look slow.
+// time, or were stopped.
 func (l *leader) release(ctx context.Context) {
-	present := map[state.NodeID]bool{}
+	nodes := map[state.NodeID]schedule.Presence{}
 	for _, m := range l.cluster.Members() {
-		present[m.ID] = m.State == cluster.Alive || m.State == cluster.Suspect
+		nodes[m.ID] = presences[m.State]
 	}
-	now := time.Now()
-	var lost []state.Release
-	for t := range l.state.View().TasksAssigned() {
-		if present[t.Node] {
-			delete(l.gone, t.Node)
-			continue
-		}
-		since, noted := l.gone[t.Node]
-		if !noted {
-			since = now
-			l.gone[t.Node] = now
-		}
-		if now.Sub(since) >= l.grace {
-			lost = append(lost, state.Release{Task: t.ID, Attempt: t.Attempt, Cause: state.Lost, Reason: "the node that ran it is gone"})
-		}
-	}
-	l.give(ctx, "taking tasks from nodes that are gone", lost)
+	l.give(ctx, "taking tasks from nodes that are gone", l.absence.Lost(l.state.View(), nodes, l.grace, time.Now()))
 }
 
 // give proposes releases, in entries that stay small.
@@ -49,8 +39,12 @@ func (l *leader) give(ctx context.Context, why string, all []state.Release) {
 	}
 }
 
-// askEvery is how often nodes are asked how far their tasks are.
-const askEvery = 2 * time.Second
+// How often nodes are asked how far their tasks are: the more of them, the less
+// often, so that asking costs the leader always the same.
+const (
+	askEvery = 2 * time.Second
+	askCost  = 20 * time.Millisecond // of that time, for each node
+)
 
 // asked is how many nodes are asked at the same time.
 const asked = 32
@@ -61,11 +55,10 @@ const asked = 32
 func (l *leader) watch(ctx context.Context) {
 	var watch schedule.Watch
 	var relief schedule.Relief
-	ticker := time.NewTicker(min(askEvery, l.stallAfter/4))
-	defer ticker.Stop()
+	pause := askEvery
 	for {
 		select {
-		case <-ticker.C:
+		case <-time.After(min(pause, l.stallAfter/4)):
 		case <-ctx.Done():
 			return
 		}
@@ -73,6 +66,7 @@ func (l *leader) watch(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		pause = max(askEvery, time.Duration(len(heard))*askCost)
 		view, now := l.state.View(), time.Now()
 		l.give(ctx, "taking tasks that do not get on", watch.Stalled(view, heard, l.stallAfter, now))
 		mesh := l.mesh(view)

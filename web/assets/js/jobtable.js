@@ -3,7 +3,7 @@
 import { byId, h, KeyedList, setText } from './dom.js';
 import { dateTime, decimal, percent, span } from './format.js';
 import { t } from './i18n.js';
-import { reductionText, statusLook, statusText } from './jobtext.js';
+import { headway, reductionText, statusLook, statusText } from './jobtext.js';
 
 const list = new KeyedList(byId('job-rows'), (job) => job.job_id, makeRow);
 
@@ -19,7 +19,8 @@ function makeRow() {
   const cells = { input: cell('cell-name'), format: cell(), status: cell('cell-status'), node: cell(), attempt: cell('number'), duration: cell('number'), reduction: cell('number') };
   const badge = h('span', { class: 'badge' });
   const bar = h('progress', { max: 100 });
-  cells.status.append(badge, bar);
+  const how = h('span', { class: 'small muted cell-how' });
+  cells.status.append(badge, bar, how);
   const el = h('tr', {}, ...Object.values(cells));
   return {
     el,
@@ -34,6 +35,7 @@ function makeRow() {
       bar.hidden = job.status !== 'processing';
       bar.value = job.progress ?? 0;
       bar.setAttribute('aria-label', statusText(job));
+      setText(how, headway(job).join(' · '));
       setText(cells.node, job.worker_id || job.assigned_worker || '');
       setText(cells.attempt, Number.isFinite(job.attempt) && job.attempt > 0 ? decimal(job.attempt) : '');
       setText(cells.duration, Number.isFinite(job.duration_seconds) ? span(job.duration_seconds) : '');
