@@ -43,16 +43,17 @@ type settings struct {
 type part struct {
 	name  string
 	what  string
-	named bool // is run only when it is named
+	named bool          // is run only when it is named
+	limit time.Duration // of a run that does not get on
 	run   func(context.Context, settings, *report) error
 }
 
 var parts = []part{
-	{"single", "one job on one node beside the ffmpeg command that a user would type", false, single},
-	{"dispatch", "from POST /convert to ffmpeg running, on three idle nodes", false, dispatch},
-	{"queue", "a thousand short songs at once beside a shell loop of ffmpeg", false, queue},
-	{"fairness", "one user's song behind another user's films", false, fairness},
-	{"speedup", "a film of 40 segments on one, two and four slow nodes (some minutes)", true, speedup},
+	{"single", "one job on one node beside the ffmpeg command that a user would type", false, 2 * time.Hour, single},
+	{"dispatch", "from POST /convert to ffmpeg running, on three idle nodes", false, 10 * time.Minute, dispatch},
+	{"queue", "a thousand short songs at once beside a shell loop of ffmpeg", false, 20 * time.Minute, queue},
+	{"fairness", "one user's song behind another user's films", false, 20 * time.Minute, fairness},
+	{"speedup", "a film of 40 segments on one, two and four slow nodes (some minutes)", true, time.Hour, speedup},
 }
 
 func main() {
@@ -147,7 +148,10 @@ func run(ctx context.Context, s settings, chosen []part, out *report) (err error
 	for _, p := range chosen {
 		began := time.Now()
 		say("%s: %s", p.name, p.what)
-		if err := p.run(ctx, s, out); err != nil {
+		limited, cancel := context.WithTimeout(ctx, p.limit)
+		err := p.run(limited, s, out)
+		cancel()
+		if err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
 		say("%s took %.0f s", p.name, time.Since(began).Seconds())
