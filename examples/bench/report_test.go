@@ -69,7 +69,7 @@ func TestWhereTheTimeGoes(t *testing.T) {
 		task("segment", 20, 1020, 0.9), task("segment", 20, 520, 0.5), task("segment", 540, 1020, 0.4), task("audio", 1030, 2020, 0.3), task("assembly", 2030, 2300, 0.1),
 	}}}
 	got := d.where("mp4")
-	want := []string{"mp4", "3", "0.60 s", "20 ms", "74 % of 2", "20 ms", "270 ms", "0 ms"}
+	want := []string{"mp4", "3", "0.60 s", "20 ms", "99 % of 2", "20 ms", "270 ms", "0 ms"}
 	for i := range want {
 		if i >= len(got) || got[i] != want[i] {
 			t.Fatalf("%q\n%q", got, want)

@@ -71,6 +71,9 @@ func single(ctx context.Context, s settings, out *report) error {
 			return fmt.Errorf("%s: %w", r.format, err)
 		}
 		rows = append(rows, d.row(r, out))
+		if r.film && d.last.Whole != "" {
+			say("  %s was not cut: %s", r.format, d.last.Whole)
+		}
 		if cells := d.where(r.format); cells != nil {
 			where = append(where, cells)
 		}

@@ -19,13 +19,13 @@ func spent(job httpapi.Job) float64 {
 
 // where tells on what the last job spent its time, or nil where it was one task.
 func (d *duel) where(format string) []string {
-	var parts []httpapi.Task // all but the assembly
+	var parts []httpapi.Task // the segments: what is beside them runs in a lane of its own
 	var assembly httpapi.Task
 	for _, t := range d.last.Tasks {
 		switch {
 		case t.Kind == "assembly":
 			assembly = t
-		case t.State == "finished":
+		case t.Kind == "segment" && t.State == "finished":
 			parts = append(parts, t)
 		}
 	}
@@ -33,7 +33,7 @@ func (d *duel) where(format string) []string {
 		return nil
 	}
 	first, last := parts[0].AssignedAt, parts[0].FinishedAt
-	busy, cpu, segments := 0.0, 0.0, 0
+	busy, cpu := 0.0, 0.0
 	for _, t := range parts {
 		busy += t.FinishedAt.Sub(t.AssignedAt).Seconds()
 		if t.AssignedAt.Before(first) {
@@ -42,14 +42,11 @@ func (d *duel) where(format string) []string {
 		if t.FinishedAt.After(last) {
 			last = t.FinishedAt
 		}
-		if t.Kind == "segment" {
-			segments++
-			cpu += t.CPU
-		}
+		cpu += t.CPU
 	}
 	slots := lanes(parts)
 	return []string{
-		format, fmt.Sprint(segments), seconds(cpu / float64(max(1, segments))), millis(first.Sub(d.asked)),
+		format, fmt.Sprint(len(parts)), seconds(cpu / float64(len(parts))), millis(first.Sub(d.asked)),
 		fmt.Sprintf("%.0f %% of %d", 100*busy/(float64(slots)*last.Sub(first).Seconds()), slots), millis(longestGap(parts)),
 		millis(assembly.FinishedAt.Sub(assembly.AssignedAt)), millis(d.last.CompletedAt.Sub(assembly.FinishedAt)),
 	}
