@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -53,6 +54,7 @@ type Node struct {
 	replica *replica.Replica
 	uploads *upload.Store
 	peers   *peers
+	ffmpeg  *ffmpeg.Runner // nil where there is none
 	library *library.Library
 	formats []httpapi.Format
 	worker  *worker.Worker
@@ -60,6 +62,8 @@ type Node struct {
 	server  *http.Server
 	public  net.Listener // of the API
 	metrics *prometheus.Registry
+
+	encoders atomic.Uint64 // bits of those that this node's FFmpeg has
 
 	requests    context.Context // of all requests of users
 	endRequests context.CancelFunc
@@ -178,7 +182,7 @@ func (n *Node) openBlobs() error {
 // serves, and leaves the rest to the others.
 func (n *Node) openWork() error {
 	scratch := filepath.Join(n.cfg.Data, "scratch")
-	lib := library.Config{State: n.state, Proposer: n.cluster, Blobs: n.replica, Scratch: filepath.Join(scratch, "probes"), Logger: n.log}
+	lib := library.Config{State: n.state, Proposer: n.cluster, Blobs: n.replica, Intake: n.uploads, Scratch: filepath.Join(scratch, "probes"), Logger: n.log}
 	runner, err := ffmpeg.New(n.life.ctx, ffmpeg.Config{Logger: n.log})
 	switch {
 	case errors.Is(err, ffmpeg.ErrMissing):
@@ -188,6 +192,8 @@ func (n *Node) openWork() error {
 		return err
 	default:
 		lib.FFmpeg = runner
+		n.ffmpeg = runner
+		n.encoders.Store(ffmpeg.EncoderBits(runner.Encoders()))
 	}
 	n.formats = formats(ffmpeg.Formats()) // of the mesh: any node that can may convert
 	if n.library, err = library.New(lib); err != nil {
@@ -195,7 +201,7 @@ func (n *Node) openWork() error {
 	}
 	work := worker.Config{
 		Node: n.id, State: n.state, Proposer: n.cluster, Blobs: n.replica, Intake: n.uploads,
-		Describe: library.Describe, Scratch: filepath.Join(scratch, "tasks"), Threads: max(1, runtime.NumCPU()),
+		Describe: library.Describe, Recall: library.Recall, Slots: n.cfg.Slots, Scratch: filepath.Join(scratch, "tasks"), Threads: max(1, runtime.NumCPU()),
 		Metrics: newWorkerMetrics(n.metrics, n.Busy, n.load), Logger: n.log,
 	}
 	if runner != nil {
@@ -215,7 +221,7 @@ func (n *Node) openWork() error {
 func (n *Node) openAPI() error {
 	api, err := httpapi.New(httpapi.Config{
 		State: n.state, Proposer: n.cluster, Library: n.library, Blobs: n.replica, Uploads: n.uploads, Mesh: n, Progress: n.peers,
-		Formats: n.formats, Health: n.health, Imports: n.library.Imports, TokenKey: n.secret.Derive("token", 32), MeshID: n.secret.MeshID(), SetupToken: n.setupToken(),
+		Formats: n.formats, Purposes: purposes(), Health: n.health, Imports: n.library.Imports, TokenKey: n.secret.Derive("token", 32), MeshID: n.secret.MeshID(), SetupToken: n.setupToken(),
 		SignupOpen: n.cfg.Signup == SignupOpen, PublicURL: n.cfg.PublicURL, MetricsToken: n.cfg.MetricsToken, Version: n.cfg.Version,
 		Pages: web.Handler(), PagesCSP: n.pagesCSP, Registerer: n.metrics, Gatherer: n.metrics, Logger: n.log,
 	})
@@ -245,6 +251,7 @@ func (n *Node) Start() error {
 	n.life.run("replica", n.replica.Run)
 	n.life.run("uploads", n.uploads.Run)
 	n.life.run("worker", n.runWorker)
+	n.life.run("encoders", n.probeHardware)
 	n.life.serve("server", func() error {
 		if err := n.server.Serve(n.public); !errors.Is(err, http.ErrServerClosed) {
 			return err
@@ -281,6 +288,19 @@ func (n *Node) runWorker(ctx context.Context) error {
 	return n.worker.Run(ctx)
 }
 
+// probeHardware finds out which hardware encoders of this machine really work;
+// that takes a moment, and nothing waits for it.
+func (n *Node) probeHardware(ctx context.Context) error {
+	if n.ffmpeg == nil {
+		return nil
+	}
+	if found := n.ffmpeg.ProbeHardware(ctx); len(found) > 0 {
+		n.log.Info("hardware encoders work here", "encoders", found)
+	}
+	n.encoders.Store(ffmpeg.EncoderBits(n.ffmpeg.Encoders()))
+	return nil
+}
+
 // stopServer lets short requests come to their end, then ends the long ones,
 // such as streams of events, and then cuts what is left.
 func (n *Node) stopServer() error {
@@ -315,7 +335,7 @@ func (n *Node) Kill() {
 // work is what this node tells the gossip about itself.
 func (n *Node) work() cluster.Work {
 	free, _, err := n.chunks.Free()
-	return cluster.Work{Tasks: n.worker.Busy(), Slots: max(0, n.cfg.Slots), Full: err != nil || free <= int64(n.cfg.Reserve)}
+	return cluster.Work{Tasks: n.worker.Busy(), Slots: max(0, n.cfg.Slots), Encoders: n.encoders.Load(), Full: err != nil || free <= int64(n.cfg.Reserve)}
 }
 
 // Greet prints where the pages are once the node is ready, and the link that

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding/json"
 	"net"
 	"net/url"
 	"strings"
@@ -37,7 +38,7 @@ func (n *Node) Nodes() []httpapi.NodeStatus {
 		s := httpapi.NodeStatus{
 			ID: string(rec.ID), Name: rec.Name, Role: string(roles[rec.ID]), State: string(cluster.Dead),
 			URL: apiURL(rec.HTTP), Self: rec.ID == n.id, Zone: rec.Zone, Version: rec.Version,
-			Converted: rec.Converted, Failed: rec.Failed,
+			Converted: rec.Converted, Failed: rec.Failed, AsideUntil: rec.AsideUntil,
 		}
 		if known {
 			s.State = string(m.State)
@@ -93,6 +94,19 @@ func formats(list []ffmpeg.Format) []httpapi.Format {
 	return all
 }
 
+// purposes are those of the package ffmpeg, as the API shows them.
+func purposes() []httpapi.Purpose {
+	var all []httpapi.Purpose
+	for _, p := range ffmpeg.Purposes() {
+		options, err := json.Marshal(p.Options)
+		if err != nil {
+			continue // numbers and names alone: it does not fail
+		}
+		all = append(all, httpapi.Purpose{Name: p.Name, Kind: string(p.Kind), Format: p.Format, Options: options, Text: p.Text})
+	}
+	return all
+}
+
 // load is what this node last told of itself.
 func (n *Node) load() cluster.Load {
 	return byID(n.cluster.Members())[n.id].Load
@@ -108,6 +122,7 @@ func newRegistry() *prometheus.Registry {
 // workerMetrics are the figures that dashboards of the replaced system read.
 type workerMetrics struct {
 	done      *prometheus.CounterVec
+	redone    prometheus.Counter
 	duration  prometheus.Histogram
 	reduction prometheus.Histogram
 }
@@ -118,6 +133,8 @@ func newWorkerMetrics(reg prometheus.Registerer, busy func() int, load func() cl
 	m := &workerMetrics{
 		done: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "worker_conversions_done_total", Help: "Conversions that ended on this node, by status (success or failed)."}, []string{"status"}),
+		redone: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "malla_jobs_redone_total", Help: "Jobs whose parts did not make the whole, so that all was done again in one piece."}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "worker_conversion_duration_seconds", Help: "Time a conversion took on this node.",
 			Buckets: []float64{0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800, 7200}}),
@@ -130,7 +147,7 @@ func newWorkerMetrics(reg prometheus.Registerer, busy func() int, load func() cl
 	}
 	m.done.WithLabelValues("success")
 	m.done.WithLabelValues("failed")
-	reg.MustRegister(m.done, m.duration, m.reduction,
+	reg.MustRegister(m.done, m.redone, m.duration, m.reduction,
 		gauge("worker_cpu_load", "Busy share of this node's processors, 0 to 1.", func() float64 { return load().CPU }),
 		gauge("worker_memory_usage_mb", "Memory in use on this node's machine, in megabytes.", func() float64 { return float64(load().MemoryUsed) / 1e6 }),
 		gauge("worker_jobs_in_progress", "Tasks under way on this node.", func() float64 { return float64(busy()) }),
@@ -150,6 +167,9 @@ func (m *workerMetrics) Ended(ok bool, took time.Duration, in, out int64) {
 		m.reduction.Observe(100 * (1 - float64(out)/float64(in)))
 	}
 }
+
+// Redone implements [worker.Metrics].
+func (m *workerMetrics) Redone() { m.redone.Inc() }
 
 // pageURL is where a person on this machine opens the pages.
 func pageURL(publicURL string, bound net.Addr) string {

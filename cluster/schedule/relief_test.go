@@ -119,6 +119,12 @@ func TestStragglers(t *testing.T) {
 			m.long("bob", "t")
 			m.assign(now, "t", "n2")
 		}, idle(1, 1), 0.2, ""},
+		{"the other node has a free slot, but does not idle", func(m *mesh) {
+			finished(m)
+			m.assign(now.Add(-41*time.Second), "f-4", "n1")
+			m.long("bob", "t")
+			m.assign(now, "t", "n2")
+		}, idle(1, 2), 0.2, ""},
 		{"its own node idles, but that does not help", func(m *mesh) { finished(m); m.assign(now.Add(-41*time.Second), "f-4", "n1") }, idle(4), 0.2, ""},
 		{"something that waits could use the idle node", func(m *mesh) {
 			finished(m)

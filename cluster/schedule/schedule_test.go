@@ -237,6 +237,23 @@ func TestPlan(t *testing.T) {
 			Mesh{Nodes: []Node{{ID: "n1", Slots: 2, Memory: 0.5, MemoryFree: 3 * gib / 2}}}, "f-2>n1"},
 		{"a small node takes nothing that only a large one can", func(m *mesh) { m.film("ana", "f", 2); m.finish("f-1", "n1", time.Minute, 4*gib) },
 			Mesh{Nodes: []Node{{ID: "n1", Slots: 2, Memory: 0.5, MemoryFree: gib}, {ID: "n2", Slots: 0, Memory: 0.5, MemoryFree: 8 * gib}}}, ""},
+		{"a node with room is preferred to an idle one where it hardly fits", func(m *mesh) {
+			m.film("ana", "f", 3)
+			m.finish("f-1", "n2", time.Minute, 2*gib)
+			m.assign(now.Add(-time.Minute), "f-2", "n2")
+		}, Mesh{Nodes: []Node{{ID: "n1", Slots: 2, Memory: 0.5, MemoryFree: 3 * gib / 2}, {ID: "n2", Slots: 2, Memory: 0.5, MemoryFree: 8 * gib}}}, "f-3>n2"},
+		{"what waits on a node takes no memory yet", func(m *mesh) {
+			for _, job := range []string{"s0", "s1", "s2", "s3"} {
+				m.add("ana", "job-"+job, state.NewTask{ID: state.TaskID(job), Kind: state.Convert, Cost: 0.1, Class: "flac"})
+			}
+			m.finish("s0", "n1", time.Second, 2*gib)
+			m.assign(now, "s1", "n1", "s2", "n1")
+		}, Mesh{Nodes: []Node{{ID: "n1", Slots: 1, Memory: 0.5, MemoryFree: 5 * gib}}}, "s3>n1"},
+		{"a long task goes where fewer songs are", func(m *mesh) { m.quick("ana", "s", 2); m.assign(now, "s", "n1"); m.long("ana", "t1") }, Mesh{Nodes: idle(1, 1)}, "t1>n2"},
+		{"a song goes where no long task is", func(m *mesh) { m.long("ana", "t1"); m.assign(now, "t1", "n1"); m.quick("ana", "s", 1) }, Mesh{Nodes: idle(1, 1)}, "s>n2"},
+		{"slots count more than what was had of late", func(m *mesh) { m.film("ana", "f", 2); m.long("bob", "t") },
+			Mesh{Nodes: idle(2), Turns: &Turns{used: map[state.UserID]float64{"bob": 1000}}}, "f-1>n1 t>n1"},
+		{"with as many slots, whoever got less goes first", func(m *mesh) { m.film("ana", "f", 2); m.quick("bob", "b1", 11); m.quick("bob", "b2", 11) }, Mesh{Nodes: idle(3)}, "f-1>n1 b1>n1 b2>n1"},
 		{"the node with the encoder gets it", func(m *mesh) {
 			m.add("ana", "j", state.NewTask{ID: "t1", Kind: state.Convert, Needs: 0b100}, state.NewTask{ID: "t2", Kind: state.Convert, Needs: 0b1000})
 		}, Mesh{Nodes: []Node{{ID: "n1", Slots: 9, Encoders: 0b1011}, {ID: "n2", Slots: 1, Encoders: 0b0111}}}, "t1>n2 t2>n1"},
@@ -305,6 +322,12 @@ func TestPlanIsBounded(t *testing.T) {
 	m.do(state.AssignTasks{Assignments: plan, At: now})
 	if next := Plan(m.s.View(), Mesh{Nodes: idle(slices.Repeat([]int{8}, 200)...)}, now); len(next) != Most {
 		t.Errorf("the next plan has %d", len(next))
+	}
+	for i := range plan { // ids as long as real ones
+		plan[i] = state.Assignment{Task: state.TaskID(strings.Repeat("T", 26)), Node: state.NodeID(strings.Repeat("n", 32))}
+	}
+	if entry, err := state.Encode("request", state.AssignTasks{Assignments: plan, At: now}); err != nil || len(entry) > 64<<10 {
+		t.Errorf("a plan makes an entry of %d bytes: %v", len(entry), err)
 	}
 }
 

@@ -56,6 +56,7 @@ type Task struct {
 	Node       NodeID    `json:"node,omitempty"`
 	NotBefore  time.Time `json:"not_before"` // not assigned earlier than that
 	AssignedAt time.Time `json:"assigned_at,omitzero"`
+	BeganAt    time.Time `json:"began_at,omitzero"` // when the converter of the attempt that worked was started
 	FinishedAt time.Time `json:"finished_at,omitzero"`
 	Tries      []Attempt `json:"tries,omitempty"`  // how the earlier ones ended
 	Output     *Content  `json:"output,omitempty"` // what it made, until the job is done
@@ -204,6 +205,7 @@ type FinishTask struct {
 	Attempt int       `json:"attempt"`
 	Output  Content   `json:"output"`
 	Media   MediaID   `json:"media,omitempty"`
+	Began   time.Time `json:"began,omitzero"` // when the converter was started
 	Usage   Usage     `json:"usage,omitzero"`
 	Notes   []string  `json:"notes,omitempty"` // what turned out while it was done, added to those of the job
 	Log     string    `json:"log,omitempty"`
@@ -221,7 +223,7 @@ func (c FinishTask) apply(t *tx) (string, error) {
 	j.Modified = t.index
 	j.Notes = append(j.Notes[:len(j.Notes):len(j.Notes)], c.Notes...)
 	done := k.with(func(k *Task) {
-		k.State, k.FinishedAt, k.Usage, k.Log = Finished, c.At, c.Usage, c.Log
+		k.State, k.BeganAt, k.FinishedAt, k.Usage, k.Log = Finished, c.Began, c.At, c.Usage, c.Log
 		k.Output = &c.Output
 	})
 	if k.Kind == Segment || k.Kind == Audio {
@@ -272,7 +274,7 @@ func (t *tx) openAssembly(id JobID) {
 // they are dropped, and Task does all of it again. It is Stale where the attempt
 // was given up on.
 type ConvertWhole struct {
-	Task    TaskID    `json:"task"` // the assembly that found out
+	Task    TaskID    `json:"task"` // that found out
 	Attempt int       `json:"attempt"`
 	Reason  string    `json:"reason"` // words of ours, safe to show
 	Log     string    `json:"log,omitempty"`

@@ -21,10 +21,19 @@ type Params struct {
 	Info    Info   // of Input
 	Format  string
 	Options Options
-	Threads int // of the decoder and of the encoder; below 1: all processors
+	Threads int  // of the decoder and of the encoder; below 1: all processors
+	Bare    bool // leave out subtitles, fonts and the cover
+
+	Priority Niceness // 0: that of films or of songs
+
+	// Hardware is the encoder for options that ask for hardware, one of those
+	// that [Runner.ProbeHardware] found. [Runner.Convert] fills it in.
+	Hardware string
 
 	MaxBytes   int64   // the output's largest size; 0: 64 GiB
 	MaxSeconds float64 // the output's longest duration; 0: 6 h
+
+	rest bool // everything but the film, see [RestArgs]
 }
 
 func (p Params) orDefaults() Params {
@@ -68,9 +77,12 @@ func guards(c Container, decoders string) []string {
 const maxAlloc = 256 << 20
 
 // global are the arguments that stand before everything in a call of ffmpeg.
-func global(threads int) []string {
+func global(threads int) []string { return globalAt("error", threads) }
+
+// globalAt is global with another level of talk.
+func globalAt(level string, threads int) []string {
 	return []string{
-		"-nostdin", "-hide_banner", "-v", "error", "-y",
+		"-nostdin", "-hide_banner", "-v", level, "-y",
 		"-max_alloc", strconv.Itoa(maxAlloc),
 		"-filter_threads", strconv.Itoa(threads),
 		"-nostats", "-progress", "pipe:1", "-stats_period", "0.5",
@@ -83,6 +95,7 @@ var probeEntries = strings.Join([]string{
 	"format=duration,bit_rate,start_time",
 	"format_tags=major_brand," + strings.Join(tagAliases(), ","),
 	"stream=index,codec_type,codec_name,profile,pix_fmt,width,height,sample_aspect_ratio,field_order,avg_frame_rate," +
+		"color_range,color_space,color_transfer,color_primaries," +
 		"channels,channel_layout,sample_rate,bit_rate,duration,start_time",
 	"stream_tags=duration," + strings.Join(tagAliases(), ","),
 	"stream_disposition=default,attached_pic",
@@ -115,135 +128,77 @@ func measureArgs(path string, info Info) []string {
 // mapped names a stream of the only input.
 func mapped(s Stream) string { return "0:" + strconv.Itoa(s.Index) }
 
-// ConvertArgs are the arguments of the ffmpeg that does the conversion. It is
-// pure. Its errors are those of [ParseOptions] and [CheckFit].
+// ConvertArgs are the arguments of the ffmpeg that makes the output, the last
+// of the passes that [Runner.Convert] runs; what an earlier one measures is not
+// in them. It is pure. Its errors are those of [ParseOptions], [CheckFit] and
+// [CheckOptions], and [ErrNoEncoder] for hardware that is not there.
 func ConvertArgs(p Params) ([]string, error) {
-	if err := errors.Join(checkPath(p.Input), checkPath(p.Output)); err != nil {
-		return nil, err
-	}
-	s, err := resolve(p.Format, p.Options)
+	p, s, err := prepare(p)
 	if err != nil {
 		return nil, err
 	}
+	c := p.carriage(s)
+	if s.twoPass(c) {
+		s.pass = 2
+	}
+	return outputArgs(p, s, c), nil
+}
+
+// prepare checks what is asked for and fills in every default, also those that
+// depend on the file and on the node.
+func prepare(p Params) (Params, settings, error) {
+	if err := errors.Join(checkPath(p.Input), checkPath(p.Output)); err != nil {
+		return p, settings{}, err
+	}
+	s, err := resolve(p.Format, p.Options)
+	if err != nil {
+		return p, settings{}, err
+	}
 	if err := CheckFit(p.Info, p.Format); err != nil {
-		return nil, err
+		return p, settings{}, err
 	}
-	p = p.orDefaults()
-	args := global(p.Threads)
+	if s, err = s.forFile(p.Info); err != nil {
+		return p, s, err
+	}
+	s.chip, err = p.chip(s)
+	return p.orDefaults(), s, err
+}
+
+// carriage is what becomes of the input's streams in this try.
+func (p Params) carriage(s settings) Carriage {
+	c := carry(p.Info, s, p.Options)
+	if p.Bare {
+		c = c.bare()
+	}
+	if p.rest {
+		c.Film, c.Copied.Film = nil, false
+	}
+	return c
+}
+
+// outputArgs are the arguments of the ffmpeg that makes the output: guards and
+// bounds around what maps and encodes the streams.
+func outputArgs(p Params, s settings, c Carriage) []string {
+	args := inputArgs(global(p.Threads), p, s)
+	args = append(args, pictureArgs(p, s, c)...)
+	args = append(args, restArgs(p, s, c)...)
+	args = append(args, "-dn", "-threads", strconv.Itoa(p.Threads))
+	args = append(args, boundArgs(p, s)...)
+	args = append(args, "-fs", strconv.FormatInt(p.MaxBytes, 10))
+	to := target{muxer: s.format.muxer, args: s.format.muxArgs}
+	if p.rest {
+		to = restOf(s, c)
+	}
+	args = append(args, to.args...)
+	return append(args, "-f", to.muxer, "file:"+p.Output)
+}
+
+// inputArgs complete the arguments that stand before everything with those of
+// the device and the input.
+func inputArgs(args []string, p Params, s settings) []string {
+	args = append(args, s.chip.before...)
 	args = append(args, "-threads", strconv.Itoa(p.Threads))
-	args = append(args, guards(p.Info.Container, convertList)...)
-	args = append(args, "-i", "file:"+p.Input)
-	if s.format.Kind == Video {
-		args = append(args, videoArgs(p, s)...)
-	}
-	args = append(args, audioArgs(p, s)...)
-	args = append(args, tagArgs(p.Info, s)...)
-	args = append(args, "-sn", "-dn",
-		"-threads", strconv.Itoa(p.Threads),
-		"-t", number(p.MaxSeconds),
-		"-fs", strconv.FormatInt(p.MaxBytes, 10))
-	args = append(args, s.format.muxArgs...)
-	return append(args, "-f", s.format.muxer, "file:"+p.Output), nil
-}
-
-// videoArgs choose the film's stream and its encoder.
-func videoArgs(p Params, s settings) []string {
-	film, _ := p.Info.Video()
-	args := []string{"-map", mapped(film), "-vf", evenSize(film), "-pix_fmt", "yuv420p", "-c:v", s.video.Name}
-	switch s.video.Name {
-	case x264.Name:
-		args = append(args, "-crf", strconv.Itoa(s.crf), "-preset", s.preset)
-		if s.format.Name == "avi" {
-			args = append(args, "-bf", "0") // AVI cannot tell the order of B-frames
-		}
-	case x265.Name:
-		// Without pools x265 starts as many threads as the machine has cores.
-		args = append(args, "-crf", strconv.Itoa(s.crf), "-preset", s.preset,
-			"-x265-params", "log-level=error:pools="+strconv.Itoa(p.Threads))
-		if s.format.container == MOV {
-			args = append(args, "-tag:v", "hvc1") // without which Apple's players refuse it
-		}
-	case mpeg4.Name:
-		args = append(args, "-q:v", "5")
-	case vp9.Name:
-		args = append(args, "-crf", strconv.Itoa(s.crf), "-b:v", "0")
-		if p.Threads > 1 {
-			args = append(args, "-row-mt", "1")
-		}
-		args = append(args, vpxSpeed(s.preset)...)
-	case vp8.Name:
-		// VP8 has no pure constant quality: crf holds below a bit rate, and
-		// without one the default of 256 kbit/s would win.
-		args = append(args, "-crf", strconv.Itoa(s.crf), "-b:v", "20M")
-		args = append(args, vpxSpeed(s.preset)...)
-	}
-	if film.FPS == 0 && s.format.container == AVI {
-		args = append(args, "-r", "30") // AVI has one rate for the whole film
-	}
-	return args
-}
-
-// vpxSpeeds is preset -> -cpu-used; medium is the encoder's own default.
-var vpxSpeeds = map[string]string{
-	"ultrafast": "5", "superfast": "5", "veryfast": "4", "faster": "3", "fast": "2",
-	"slow": "0", "slower": "0", "veryslow": "0",
-}
-
-func vpxSpeed(preset string) []string {
-	if speed, ok := vpxSpeeds[preset]; ok {
-		return []string{"-cpu-used", speed}
-	}
-	return nil
-}
-
-// evenSize cuts the odd row or column that yuv420p cannot have, rather than
-// blur the whole picture, and holds the size when a film changes it midway.
-func evenSize(film Stream) string {
-	w, h := film.Size()
-	return "crop=trunc(iw/2)*2:trunc(ih/2)*2:0:0,scale=" + strconv.Itoa(w&^1) + ":" + strconv.Itoa(h&^1)
-}
-
-// audioArgs choose the sound's stream and its encoder. A silent film has none.
-func audioArgs(p Params, s settings) []string {
-	sound, ok := p.Info.Audio()
-	if !ok {
-		return []string{"-an"}
-	}
-	a := s.format.audio
-	args := []string{"-map", mapped(sound), "-c:a", a.encoder}
-	switch {
-	case s.bitrate != 0:
-		args = append(args, "-b:a", Bitrate(s.bitrate).String())
-	case a.encoder == "flac":
-		args = append(args, "-compression_level", strconv.Itoa(s.compression))
-	case a.encoder == "libvorbis" && s.format.Kind == Audio:
-		args = append(args, "-q:a", number(s.quality))
-	}
-	if a.layouts != "" {
-		args = append(args, "-af", "aformat=channel_layouts="+a.layouts)
-	}
-	if a.encoder == "libvorbis" && sound.SampleRate < 8000 {
-		args = append(args, "-ar", "8000") // below which it has no modes
-	}
-	return args
-}
-
-// tagArgs keep titles, chapters and the cover, which is copied undecoded.
-func tagArgs(info Info, s settings) []string {
-	var args []string
-	if cover, ok := info.Cover(); ok && s.format.cover {
-		args = append(args, "-map", mapped(cover), "-c:v", "copy", "-disposition:v:0", "attached_pic")
-	} else if s.format.Kind == Audio {
-		args = append(args, "-vn")
-	}
-	args = append(args, "-map_metadata", "0")
-	if info.Container == Ogg { // which keeps its tags with the stream
-		if sound, ok := info.Audio(); ok {
-			args = append(args, "-map_metadata:g", "0:s:"+strconv.Itoa(sound.Index))
-		}
-	}
-	if info.Container == MOV { // notes about the old container, wrong in the new one
-		args = append(args, "-metadata", "major_brand=", "-metadata", "minor_version=", "-metadata", "compatible_brands=")
-	}
-	return append(args, "-map_chapters", "0")
+	args = append(args, seekArgs(p.Info, s)...)
+	args = append(args, guards(p.Info.Container, decodersFor(p.Info))...)
+	return append(args, "-i", "file:"+p.Input)
 }

@@ -57,7 +57,7 @@ func TestOddSizesLoseOneRow(t *testing.T) {
 func TestRotatedFilmsAreTurned(t *testing.T) {
 	r := newRunner(t, Limits{})
 	in := makeMedia(t, "r.mp4", "-i", film(t), "-c", "copy", "-metadata:s:v", "rotate=90")
-	out := convert(t, r, Params{Input: in, Format: "mp4", Threads: 1})
+	out := convert(t, r, Params{Input: in, Format: "mp4", Options: Options{Copy: copyNever}, Threads: 1})
 	if s, _ := out.Video(); s.Width != 240 || s.Height != 320 || s.Rotation != 0 {
 		t.Errorf("%+v", s)
 	}
@@ -180,7 +180,7 @@ func TestEveryVideoCodecOfEveryFormat(t *testing.T) {
 			t.Run(f.Name+" "+c.Name, func(t *testing.T) {
 				t.Parallel()
 				o := Options{VideoCodec: c.Name}
-				if len(c.Options) > 0 {
+				if _, ok := option(c.Options, optPreset); ok {
 					o.Preset = "ultrafast"
 				}
 				out := convert(t, r, Params{Input: in, Info: info, Format: f.Name, Options: o, Threads: 2})

@@ -29,6 +29,8 @@ const (
 	DiskFull   Kind = "disk_full"  // no room for the output on this node
 	TimeLimit  Kind = "time_limit" // took longer than allowed
 	Stalled    Kind = "stalled"    // no progress for too long
+	Starved    Kind = "starved"    // a segment's input lacks bytes that it needs
+	Mismatch   Kind = "mismatch"   // joined segments are not what the film is
 	Unexpected Kind = "failed"     // none of the above
 )
 
@@ -46,6 +48,8 @@ var (
 	ErrDiskFull  error = &Error{Kind: DiskFull, Msg: "disk full"}
 	ErrTimeLimit error = &Error{Kind: TimeLimit, Msg: "time limit"}
 	ErrStalled   error = &Error{Kind: Stalled, Msg: "stalled"}
+	ErrStarved   error = &Error{Kind: Starved, Msg: "starved"}
+	ErrMismatch  error = &Error{Kind: Mismatch, Msg: "mismatch"}
 )
 
 // An Error is what went wrong with a file. Two Errors are the same to
@@ -54,6 +58,8 @@ type Error struct {
 	Kind Kind
 	Msg  string // one sentence for people: no path, no text from the file
 	Log  string // for the log and the owner: ffmpeg's last lines without paths; may be empty
+
+	crashed bool
 }
 
 func (e *Error) Error() string { return e.Msg }
@@ -73,6 +79,11 @@ func (e *Error) Permanent() bool {
 	}
 	return false
 }
+
+// Crash tells that FFmpeg broke down over the file: by a signal of its own
+// doing, such as a segmentation fault, or for want of memory. Other files may
+// do well on the same node.
+func (e *Error) Crash() bool { return e.crashed || e.Kind == Memory }
 
 const (
 	logLines = 20

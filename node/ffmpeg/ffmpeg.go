@@ -9,9 +9,26 @@
 // becomes an argument: formats, codecs and options are looked up in tables
 // and numbers are parsed and printed again.
 //
-// Deciding is pure: [Sniff], [ParseOptions], [CheckFit], [ConvertArgs],
-// [Recipe], [Needs], [Policy.Check] and [CheckOutput] are functions without
-// I/O. Acting is [Runner]: [Runner.Probe], [Runner.Convert], [Runner.Generate].
+// Deciding is pure: [Sniff], [ParseOptions], [Wish], [CheckFit],
+// [CheckOptions], [Carry], [Copies], [ConvertArgs], [RestArgs], [Recipe],
+// [Needs], [NeedBits], [Policy.Check] and [CheckOutput] are functions without
+// I/O. Acting is [Runner]: [Runner.Probe], [Runner.Convert],
+// [Runner.Describe], [Runner.Generate], [Runner.ProbeHardware].
+//
+// # Pieces
+//
+// A film may be encoded by many nodes at once. [Runner.Index] looks at its
+// packets when it comes in; [Split] decides from that, purely, where to cut or
+// why not to; [Runner.Segment] encodes a piece from a file that has only the
+// bytes of [Index.Needs]; [Runner.Audio] makes everything but the film;
+// [Runner.Assemble] joins them without encoding and compares every time with
+// the index. Its rules:
+//   - A cut is a key picture that no other picture crosses, in the order of
+//     decoding and in that of showing.
+//   - Times stay whole ticks of the film from the packet to the piece; only the
+//     output's own container rounds them.
+//   - A doubt makes the conversion whole. [ErrStarved] means to try again with
+//     all of the input, then whole; [ErrMismatch] means whole.
 //
 // # Errors
 //
@@ -30,6 +47,8 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -76,6 +95,8 @@ type Runner struct {
 	log    *slog.Logger
 	limits Limits
 	policy Policy
+
+	hardware atomic.Pointer[[]string] // encoders that were found to work
 }
 
 // New finds the tools, asks them what they can do, and returns a Runner. It
@@ -109,8 +130,9 @@ func (r *Runner) CanConvert(format string, o Options) error {
 	if err != nil {
 		return err
 	}
+	have := r.Encoders()
 	for _, name := range needs {
-		if !r.tools.Has(name) {
+		if !slices.Contains(have, name) {
 			return &Error{Kind: NoEncoder, Msg: fmt.Sprintf("The FFmpeg of this node has no encoder %s.", name)}
 		}
 	}

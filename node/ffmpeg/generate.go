@@ -20,6 +20,7 @@ func (r *Runner) Generate(ctx context.Context, kind MediaKind, length time.Durat
 	}
 	res, err := runChild(ctx, child{
 		path:   r.tools.FFmpeg,
+		env:    r.tools.env,
 		args:   args,
 		limits: childLimits{wall: r.limits.Wall, memory: r.limits.memoryFor(threadsOr(0))},
 	})
@@ -58,7 +59,7 @@ func generateArgs(kind MediaKind, length time.Duration, path string) ([]string, 
 		args = append(args, videoArgs(p, s)[2:]...)
 	}
 	args = append(args, "-map", map[MediaKind]string{Audio: "0:a", Video: "1:a"}[kind], "-ac", "2")
-	args = append(args, audioArgs(p, s)[2:]...)
+	args = append(args, audioArgs(p.Info, p.Info.Streams[:1], s)...)
 	args = append(args, "-metadata", "title=Malla example", "-metadata", "artist=Malla", "-metadata", "album=Examples")
 	args = append(args, s.format.muxArgs...)
 	return append(args, "-f", s.format.muxer, "file:"+path), nil

@@ -38,6 +38,7 @@ type Stream struct {
 	SampleAspect float64 `json:"sample_aspect,omitempty"`
 	FPS          float64 `json:"fps,omitempty"` // mean frames a second
 	Interlaced   bool    `json:"interlaced,omitempty"`
+	Color        Color   `json:"color,omitzero"`
 	Channels     int     `json:"channels,omitempty"`
 	Layout       string  `json:"layout,omitempty"`
 	SampleRate   int     `json:"sample_rate,omitempty"` // Hz
@@ -58,9 +59,12 @@ func (i Info) Video() (Stream, bool) {
 
 // Audio returns the stream that is heard: the default one, else the first.
 func (i Info) Audio() (Stream, bool) {
-	return i.pick(func(s Stream) bool {
-		return s.Type == "audio" && decodable[s.Codec] && s.Channels > 0 && s.SampleRate > 0
-	})
+	return i.pick(Stream.isSound)
+}
+
+// isSound tells a track that can be decoded and heard.
+func (s Stream) isSound() bool {
+	return s.Type == "audio" && decodable[s.Codec] && s.Channels > 0 && s.SampleRate > 0
 }
 
 // Cover returns the cover picture, if it is of a type that can be copied.

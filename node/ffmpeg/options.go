@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -16,12 +15,24 @@ import (
 // format's default. Values come from [ParseOptions] only: they are numbers,
 // or names out of our tables.
 type Options struct {
-	Bitrate     Bitrate  `json:"bitrate,omitempty"`
-	Compression *int     `json:"compression,omitempty"`
-	Quality     *float64 `json:"quality,omitempty"`
-	VideoCodec  string   `json:"video_codec,omitempty"`
-	CRF         *int     `json:"crf,omitempty"`
-	Preset      string   `json:"preset,omitempty"`
+	Bitrate      Bitrate  `json:"bitrate,omitempty"`
+	Compression  *int     `json:"compression,omitempty"`
+	Quality      *float64 `json:"quality,omitempty"`
+	VideoCodec   string   `json:"video_codec,omitempty"`
+	CRF          *int     `json:"crf,omitempty"`
+	Preset       string   `json:"preset,omitempty"`
+	Profile      string   `json:"profile,omitempty"`       // of H.264, for old players
+	Encoder      string   `json:"encoder,omitempty"`       // software or hardware
+	VideoBitrate Bitrate  `json:"video_bitrate,omitempty"` // in two passes
+	SizeMB       float64  `json:"size_mb,omitempty"`       // the output's largest size in millions of bytes
+	Resolution   string   `json:"resolution,omitempty"`    // such as 720p: the shorter side at most, never enlarged
+	FPS          float64  `json:"fps,omitempty"`           // pictures a second
+	AudioBitrate Bitrate  `json:"audio_bitrate,omitempty"` // of a film's sound
+	Channels     int      `json:"channels,omitempty"`
+	Loudness     float64  `json:"loudness,omitempty"` // LUFS by EBU R128
+	From         float64  `json:"from,omitempty"`     // seconds of the input where the output begins
+	To           float64  `json:"to,omitempty"`       // seconds of the input where it ends; 0: at the end
+	Copy         string   `json:"copy,omitempty"`     // auto or never: may streams that fit be copied
 }
 
 // A Bitrate is in bits a second. Its text is such as 192k.
@@ -83,43 +94,164 @@ func ParseOptions(format string, raw json.RawMessage) (Options, error) {
 		}
 	}
 	var o Options
-	allowed := f.Options
-	if v, ok := given[optVideoCodec]; ok && f.Kind == Video {
-		if err := o.setChoice(allowed, optVideoCodec, v); err != nil {
-			return Options{}, err
-		}
-		codec, _ := f.codec(o.VideoCodec)
-		allowed = append([]Option{f.Options[0]}, codec.Options...)
-	}
-	for _, name := range optionNames {
+	for _, name := range append([]string{optVideoCodec}, optionNames...) { // the codec first: it decides what else there is
 		v, ok := given[name]
 		if !ok {
 			continue
 		}
-		if _, ok := option(allowed, name); !ok {
+		opt, ok := option(f.allowed(o.VideoCodec), name)
+		if !ok {
 			return Options{}, &OptionError{Field: "options." + name, Reason: f.foreign(name, o)}
 		}
-		if err := o.set(allowed, name, v); err != nil {
+		if err := o.set(opt, plainText(v)); err != nil {
 			return Options{}, err
 		}
+	}
+	if _, err := resolve(format, o); err != nil {
+		return Options{}, err
 	}
 	return o, nil
 }
 
+// plainText is a JSON value as a text: 23 and "23" are the same.
+func plainText(v json.RawMessage) string {
+	s := string(v)
+	if s[0] == '"' && json.Unmarshal(v, &s) != nil {
+		return ""
+	}
+	return s
+}
+
+// set takes one option that is written as text. An empty text is the default
+// of what is not done by default.
+func (o *Options) set(opt Option, s string) error {
+	if s == "" && opt.Default == "" {
+		return nil
+	}
+	v, err := opt.read(s)
+	if err != nil {
+		return err
+	}
+	o.put(opt.Name, v)
+	return nil
+}
+
+func (o *Options) put(name string, v value) {
+	whole := int(v.n)
+	switch name {
+	case optBitrate:
+		o.Bitrate = Bitrate(v.n)
+	case optCompression:
+		o.Compression = &whole
+	case optQuality:
+		o.Quality = &v.n
+	case optVideoCodec:
+		o.VideoCodec = v.word
+	case optCRF:
+		o.CRF = &whole
+	case optPreset:
+		o.Preset = v.word
+	case optProfile:
+		o.Profile = v.word
+	case optEncoder:
+		o.Encoder = v.word
+	case optVideoBitrate:
+		o.VideoBitrate = Bitrate(v.n)
+	case optSizeMB:
+		o.SizeMB = v.n
+	case optResolution:
+		o.Resolution = v.word
+	case optFPS:
+		o.FPS = v.n
+	case optAudioBitrate:
+		o.AudioBitrate = Bitrate(v.n)
+	case optChannels:
+		o.Channels = whole
+	case optLoudness:
+		o.Loudness = v.n
+	case optFrom:
+		o.From = v.n
+	case optTo:
+		o.To = v.n
+	case optCopy:
+		o.Copy = v.word
+	}
+}
+
+// text is an option as it may be written; empty where the user did not choose.
+func (o Options) text(name string) string {
+	switch name {
+	case optBitrate:
+		return unlessZero(o.Bitrate, o.Bitrate.String())
+	case optCompression:
+		return wholeText(o.Compression)
+	case optQuality:
+		if o.Quality == nil {
+			return ""
+		}
+		return number(*o.Quality)
+	case optVideoCodec:
+		return o.VideoCodec
+	case optCRF:
+		return wholeText(o.CRF)
+	case optPreset:
+		return o.Preset
+	case optProfile:
+		return o.Profile
+	case optEncoder:
+		return o.Encoder
+	case optVideoBitrate:
+		return unlessZero(o.VideoBitrate, o.VideoBitrate.String())
+	case optSizeMB:
+		return unlessZero(o.SizeMB, number(o.SizeMB))
+	case optResolution:
+		return o.Resolution
+	case optFPS:
+		return unlessZero(o.FPS, number(o.FPS))
+	case optAudioBitrate:
+		return unlessZero(o.AudioBitrate, o.AudioBitrate.String())
+	case optChannels:
+		return unlessZero(o.Channels, strconv.Itoa(o.Channels))
+	case optLoudness:
+		return unlessZero(o.Loudness, number(o.Loudness))
+	case optFrom:
+		return unlessZero(o.From, number(o.From))
+	case optTo:
+		return unlessZero(o.To, number(o.To))
+	}
+	return o.Copy
+}
+
+func unlessZero[T int | float64 | Bitrate](n T, s string) string {
+	if n == 0 {
+		return ""
+	}
+	return s
+}
+
+func wholeText(n *int) string {
+	if n == nil {
+		return ""
+	}
+	return strconv.Itoa(*n)
+}
+
+// has tells whether the user chose something.
+func (o Options) has(name string) bool { return o.text(name) != "" }
+
 // foreign says why an option is not for this format or codec.
 func (f Format) foreign(name string, o Options) string {
-	codec, ok := f.codec(o.VideoCodec)
-	if ok && (name == optCRF || name == optPreset) {
-		return fmt.Sprintf("is not for the codec %s; leave it out or choose another video_codec", codec.Name)
+	codec, _ := f.codec(o.VideoCodec)
+	for _, other := range f.VideoCodecs {
+		if _, ok := option(f.allowed(other.Name), name); ok {
+			return fmt.Sprintf("is not for the codec %s; leave it out or choose another video_codec", codec.Name)
+		}
 	}
 	return fmt.Sprintf("is not for %s; %s", f.Name, f.takes(f.Options))
 }
 
 // takes says in words which options the format has.
 func (f Format) takes(list []Option) string {
-	if len(list) == 0 {
-		return f.Name + " takes no options"
-	}
 	names := make([]string, len(list))
 	for i, o := range list {
 		names[i] = o.Name
@@ -135,97 +267,4 @@ func safeName(name string) string {
 		return name
 	}
 	return "?"
-}
-
-func (o *Options) set(allowed []Option, name string, v json.RawMessage) error {
-	switch name {
-	case optBitrate:
-		n, err := rangedNumber(allowed, name, v)
-		o.Bitrate = Bitrate(n)
-		return err
-	case optCompression:
-		return setInt(&o.Compression, allowed, name, v)
-	case optQuality:
-		n, err := rangedNumber(allowed, name, v)
-		o.Quality = &n
-		return err
-	case optCRF:
-		return setInt(&o.CRF, allowed, name, v)
-	}
-	return o.setChoice(allowed, name, v)
-}
-
-func setInt(to **int, allowed []Option, name string, v json.RawMessage) error {
-	n, err := rangedNumber(allowed, name, v)
-	i := int(n)
-	*to = &i
-	return err
-}
-
-func (o *Options) setChoice(allowed []Option, name string, v json.RawMessage) error {
-	opt, _ := option(allowed, name)
-	var s string
-	if json.Unmarshal(v, &s) != nil || !slices.Contains(opt.Values, strings.ToLower(s)) {
-		return &OptionError{Field: "options." + name, Reason: "choose one of " + strings.Join(opt.Values, ", ")}
-	}
-	switch s = strings.ToLower(s); name {
-	case optVideoCodec:
-		o.VideoCodec = s
-	case optPreset:
-		o.Preset = s
-	}
-	return nil
-}
-
-// rangedNumber reads a number, or a text that is one, within the option's
-// range.
-func rangedNumber(allowed []Option, name string, v json.RawMessage) (float64, error) {
-	opt, _ := option(allowed, name)
-	s := string(v)
-	if s[0] == '"' && json.Unmarshal(v, &s) != nil {
-		s = ""
-	}
-	s = strings.TrimSpace(s)
-	var n float64
-	var ok bool
-	wanted := "a number"
-	switch opt.Type {
-	case "bitrate":
-		n, ok = parseBitrate(s)
-		wanted = "a bitrate such as 192k"
-	case "integer":
-		wanted = "a whole number"
-		n, ok = parseNumber(s)
-		ok = ok && n == math.Trunc(n)
-	default:
-		n, ok = parseNumber(s)
-	}
-	if !ok {
-		return 0, &OptionError{Field: "options." + name, Reason: fmt.Sprintf("must be %s in %s", wanted, opt.rangeText())}
-	}
-	if !opt.allows(n) {
-		return 0, &OptionError{Field: "options." + name, Reason: fmt.Sprintf("%s is not in %s", s, opt.rangeText())}
-	}
-	return n, nil
-}
-
-var decimal = regexp.MustCompile(`^-?[0-9]{1,9}(\.[0-9]{1,9})?$`)
-
-func parseNumber(s string) (float64, bool) {
-	if !decimal.MatchString(s) {
-		return 0, false
-	}
-	n, err := strconv.ParseFloat(s, 64)
-	return n, err == nil
-}
-
-// parseBitrate reads 192000 and 192k.
-func parseBitrate(s string) (float64, bool) {
-	factor := 1.0
-	if rest, ok := strings.CutSuffix(strings.ToLower(s), "k"); ok {
-		s, factor = rest, 1000
-	}
-	n, ok := parseNumber(s)
-	n *= factor
-	return n, ok && n == math.Trunc(n)
 }

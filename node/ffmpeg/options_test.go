@@ -3,6 +3,7 @@ package ffmpeg
 import (
 	"encoding/json"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 )
@@ -30,6 +31,24 @@ func TestParseOptionsAccepts(t *testing.T) {
 		{"mkv", `{"video_codec": "libvpx-vp9", "crf": 63}`, "v1 mkv libvpx-vp9 crf=63 preset=medium aac"},
 		{"webm", `{}`, "v1 webm libvpx-vp9 crf=23 preset=medium libopus"},
 		{"mov", `{}`, "v1 mov libx264 crf=23 preset=medium aac"},
+		{"mp4", `{"encoder": "software", "copy": "auto", "resolution": "", "fps": "", "from": 0, "size_mb": ""}`, "v1 mp4 libx264 crf=23 preset=medium aac bitrate=128k"},
+		{"mp4", `{"encoder": "Hardware", "copy": "never"}`, "v1 mp4 libx264 crf=23 preset=medium aac bitrate=128k encoder=hardware copy=never"},
+		{"mp4", `{"resolution": "720P", "fps": "23.976", "profile": "main"}`, "v1 mp4 libx264 crf=23 preset=medium aac bitrate=128k profile=main resolution=720p fps=23.976"},
+		{"mp4", `{"fps": "24000/1001"}`, "v1 mp4 libx264 crf=23 preset=medium aac bitrate=128k fps=23.976"},
+		{"mp4", `{"fps": 29.97003}`, "v1 mp4 libx264 crf=23 preset=medium aac bitrate=128k fps=29.97"},
+		{"mp4", `{"fps": "12.5"}`, "v1 mp4 libx264 crf=23 preset=medium aac bitrate=128k fps=12.5"},
+		{"mp4", `{"video_bitrate": "2M"}`, "v1 mp4 libx264 preset=medium aac bitrate=128k video_bitrate=2000k"},
+		{"mp4", `{"video_bitrate": "2000k", "audio_bitrate": "128k"}`, "v1 mp4 libx264 preset=medium aac bitrate=128k video_bitrate=2000k"},
+		{"mp4", `{"size_mb": "25"}`, "v1 mp4 libx264 preset=medium aac size_mb=25"},
+		{"mp4", `{"size_mb": 25.5, "audio_bitrate": "128k"}`, "v1 mp4 libx264 preset=medium aac bitrate=128k size_mb=25.5"},
+		{"avi", `{"size_mb": 25, "channels": 1}`, "v1 avi mpeg4 libmp3lame size_mb=25 channels=1"},
+		{"mkv", `{"video_codec": "ffv1", "channels": "6"}`, "v1 mkv ffv1 flac channels=6"},
+		{"webm", `{"audio_bitrate": "64k"}`, "v1 webm libvpx-vp9 crf=23 preset=medium libopus bitrate=64k"},
+		{"mp3", `{"loudness": "-16", "channels": 2}`, "v1 mp3 libmp3lame bitrate=192k channels=2 loudness=-16"},
+		{"mp3", `{"from": "1:02:03.5", "to": "4000"}`, "v1 mp3 libmp3lame bitrate=192k from=3723.5 to=4000"},
+		{"mp3", `{"from": "62:03", "to": "1:02:03.000001"}`, "v1 mp3 libmp3lame bitrate=192k from=3723 to=3723.000001"},
+		{"mp3", `{"to": "0:10"}`, "v1 mp3 libmp3lame bitrate=192k to=10"},
+		{"ogg", `{"size_mb": 3}`, "v1 ogg libvorbis size_mb=3"},
 	}
 	for _, row := range rows {
 		o, err := ParseOptions(row.format, json.RawMessage(row.raw))
@@ -68,7 +87,7 @@ func TestParseOptionsNamesTheFieldAndTheCure(t *testing.T) {
 		{"mp3", `{"bitrate": "` + strings.Repeat("1", 5000) + `"}`, "options: must be"},
 		{"mp3", `{"x": NaN}`, "options: must be"},
 		{"mp3", `{"speed": 2}`, "options.speed: there is no such option; mp3 takes bitrate"},
-		{"wav", `{"speed": 2}`, "options.speed: there is no such option; wav takes no options"},
+		{"wav", `{"speed": 2}`, "options.speed: there is no such option; wav takes channels, loudness, from, to, copy"},
 		{"mp3", `{"<script>": 2}`, "options.?: there is no such option"},
 		{"mp3", `{"bitrate": "fast"}`, "options.bitrate: must be a bitrate such as 192k in 8k..320k"},
 		{"mp3", `{"bitrate": "<b>"}`, "options.bitrate: must be a bitrate"},
@@ -97,6 +116,39 @@ func TestParseOptionsNamesTheFieldAndTheCure(t *testing.T) {
 		{"avi", `{"preset": "fast"}`, "options.preset: is not for the codec mpeg4"},
 		{"mp3", `{"crf": 23}`, "options.crf: is not for mp3; mp3 takes bitrate"},
 		{"mp4", `{"bitrate": "192k"}`, "options.bitrate: is not for mp4; mp4 takes video_codec, crf, preset"},
+		{"mp4", `{"resolution": "4k"}`, "options.resolution: choose one of 2160p, 1440p"},
+		{"mp4", `{"fps": 0.5}`, "options.fps: 0.5 is not in 1..120"},
+		{"mp4", `{"fps": "25/0"}`, "options.fps: must be a number such as 25, 29.97 or 30000/1001 in 1..120"},
+		{"mp4", `{"fps": "25/1/1"}`, "options.fps: must be a number"},
+		{"mp4", `{"fps": "setpts=0"}`, "options.fps: must be a number"},
+		{"mp4", `{"channels": 3}`, "options.channels: choose one of 1, 2, 6"},
+		{"mp3", `{"channels": 6}`, "options.channels: choose one of 1, 2"},
+		{"avi", `{"channels": 6}`, "options.channels: choose one of 1, 2"},
+		{"mp3", `{"loudness": -8}`, "options.loudness: -8 is not in -31..-9"},
+		{"mp3", `{"loudness": 0}`, "options.loudness: 0 is not in -31..-9"},
+		{"mp3", `{"from": "1:60"}`, "options.from: must be seconds or a time such as 1:02:03.5 in 0..359999"},
+		{"mp3", `{"from": "1:60:00"}`, "options.from: must be seconds"},
+		{"mp3", `{"from": -1}`, "options.from: -1 is not in 0..359999"},
+		{"mp3", `{"from": 10, "to": "0:10"}`, "options.to: must be later than from"},
+		{"mp3", `{"to": 0}`, "options.to: 0 is not in 0.001..359999"},
+		{"mp4", `{"video_bitrate": "1k"}`, "options.video_bitrate: 1k is not in 16k..200000k"},
+		{"mp4", `{"video_bitrate": "2M", "crf": 20}`, "options.video_bitrate: cannot be asked for together with crf; leave one of them out"},
+		{"mp4", `{"size_mb": 20, "crf": 20}`, "options.size_mb: cannot be asked for together with crf"},
+		{"mp4", `{"size_mb": 20, "video_bitrate": "2M"}`, "options.size_mb: cannot be asked for together with video_bitrate"},
+		{"mp3", `{"size_mb": 20, "bitrate": "96k"}`, "options.size_mb: cannot be asked for together with bitrate"},
+		{"ogg", `{"size_mb": 20, "quality": 3}`, "options.size_mb: cannot be asked for together with quality"},
+		{"mp4", `{"size_mb": 0}`, "options.size_mb: 0 is not in 0.01..60000"},
+		{"flac", `{"size_mb": 20}`, "options.size_mb: is not for flac; flac takes compression, channels"},
+		{"mkv", `{"video_codec": "ffv1", "size_mb": 20}`, "options.size_mb: is not for the codec ffv1"},
+		{"mkv", `{"video_codec": "ffv1", "audio_bitrate": "96k"}`, "options.audio_bitrate: is not for the codec ffv1"},
+		{"mp3", `{"audio_bitrate": "96k"}`, "options.audio_bitrate: is not for mp3"},
+		{"mp3", `{"fps": 25}`, "options.fps: is not for mp3"},
+		{"mp4", `{"audio_bitrate": "600k"}`, "options.audio_bitrate: 600k is not in 8k..512k"},
+		{"mp4", `{"profile": "main", "crf": 0}`, "options.crf: must be 1 or more for the profile main"},
+		{"webm", `{"profile": "main"}`, "options.profile: is not for webm"},
+		{"mp4", `{"video_codec": "mpeg4", "encoder": "hardware"}`, "options.encoder: is not for the codec mpeg4"},
+		{"mp4", `{"encoder": "vaapi"}`, "options.encoder: choose one of software, hardware"},
+		{"mp4", `{"copy": "always"}`, "options.copy: choose one of auto, never"},
 		{"flac", `{"video_codec": "libx264"}`, "options.video_codec: is not for flac; flac takes compression"},
 	}
 	for _, row := range rows {
@@ -116,6 +168,10 @@ func TestResolveTrustsNoOptions(t *testing.T) {
 	}{
 		{"mp4", Options{CRF: &n}}, {"mp4", Options{Preset: "x"}}, {"mp4", Options{VideoCodec: "-y"}}, {"mp4", Options{Bitrate: 192000}},
 		{"mp3", Options{Bitrate: 1}}, {"ogg", Options{Quality: &q}}, {"flac", Options{Compression: &n}}, {"wav", Options{CRF: &n}}, {"none", Options{}},
+		{"mp4", Options{Resolution: "-1p"}}, {"mp4", Options{FPS: -1}}, {"mp4", Options{FPS: math.NaN()}}, {"mp4", Options{Profile: "-y"}}, {"mp4", Options{Encoder: "-y"}},
+		{"mp4", Options{Copy: "-y"}}, {"mp4", Options{Channels: 5}}, {"mp3", Options{Channels: 6}}, {"mp4", Options{Loudness: 1}}, {"mp4", Options{From: -1}},
+		{"mp4", Options{From: 2, To: 1}}, {"mp4", Options{From: math.Inf(1)}}, {"mp4", Options{VideoBitrate: 1}}, {"mp4", Options{AudioBitrate: -5}},
+		{"mp4", Options{SizeMB: 1e9}}, {"mp4", Options{SizeMB: 5, VideoBitrate: 500_000}}, {"mp4", Options{From: 11}},
 	} {
 		var oe *OptionError
 		_, err := ConvertArgs(Params{Input: "/in", Output: "/out", Info: filmInfo, Format: row.format, Options: row.o})
@@ -201,6 +257,8 @@ func FuzzParseOptions(f *testing.F) {
 	f.Add("mp4", []byte(`{"crf": "23", "preset": "slow", "video_codec": "libx264"}`))
 	f.Add("mp3", []byte(`{"bitrate": "192k"}`))
 	f.Add("ogg", []byte(`{"quality": 5e0}`))
+	f.Add("mp4", []byte(`{"fps": "24000/1001", "from": "1:02:03.5", "to": 4000, "resolution": "720p", "channels": 2, "loudness": -16}`))
+	f.Add("mkv", []byte(`{"size_mb": 12.5, "audio_bitrate": "0.1M", "copy": "never", "encoder": "hardware", "profile": "main"}`))
 	f.Fuzz(func(t *testing.T, format string, raw []byte) {
 		o, err := ParseOptions(format, raw)
 		if err != nil {

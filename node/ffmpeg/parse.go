@@ -16,6 +16,10 @@ import (
 const (
 	maxStreams  = 64
 	maxTagBytes = 1 << 10
+
+	// maxBitRate is the most that a stream may say of itself, in bits/s. Vorbis
+	// writes small negative numbers for "unknown", which ffprobe takes for more.
+	maxBitRate = 4_000_000_000
 )
 
 // tagNames are the tags that are kept, of the hundreds there are: what pages
@@ -51,6 +55,10 @@ type streamJSON struct {
 	Height      text            `json:"height"`
 	Aspect      text            `json:"sample_aspect_ratio"`
 	FieldOrder  text            `json:"field_order"`
+	Range       text            `json:"color_range"`
+	Matrix      text            `json:"color_space"`
+	Transfer    text            `json:"color_transfer"`
+	Primaries   text            `json:"color_primaries"`
 	FPS         text            `json:"avg_frame_rate"`
 	Channels    text            `json:"channels"`
 	Layout      text            `json:"channel_layout"`
@@ -144,11 +152,12 @@ func (s streamJSON) stream(c Container) Stream {
 		Width:        int(s.Width.count(1 << 24)),
 		Height:       int(s.Height.count(1 << 24)),
 		SampleAspect: s.Aspect.ratio(":"),
+		Color:        Color{s.Range.word(), s.Matrix.word(), s.Transfer.word(), s.Primaries.word()},
 		FPS:          s.FPS.ratio("/"),
 		Channels:     int(s.Channels.count(1 << 16)),
 		Layout:       s.Layout.line(64),
 		SampleRate:   int(s.SampleRate.count(1 << 30)),
-		BitRate:      s.BitRate.count(math.MaxInt64 / 2),
+		BitRate:      s.BitRate.count(maxBitRate),
 		Start:        s.Start.number(),
 		Duration:     s.Duration.seconds(),
 		Cover:        s.Disposition.Cover == "1",

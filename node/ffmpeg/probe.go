@@ -48,6 +48,7 @@ func (r *Runner) look(ctx context.Context, path string) (Info, error) {
 	out := &cappedBuffer{limit: maxProbeOutput}
 	res, err := runChild(ctx, child{
 		path:   r.tools.FFprobe,
+		env:    r.tools.env,
 		args:   probeArgs(path, container),
 		stdout: out,
 		limits: childLimits{wall: r.limits.Probe, cpu: r.limits.Probe, memory: r.limits.memoryFor(1)},
@@ -68,13 +69,27 @@ func (r *Runner) look(ctx context.Context, path string) (Info, error) {
 			return Info{}, noStreams(info, path, res)
 		}
 	}
-	if info.Duration <= 0 || uncounted {
+	if info.Duration <= 0 || uncounted || info.late() {
 		r.measure(ctx, path, &info)
 	}
 	if info.BitRate == 0 && info.Duration > 0 {
 		info.BitRate = int64(float64(size) * 8 / info.Duration)
 	}
 	return info, nil
+}
+
+// late tells a Matroska file that begins so late that it matters whether its
+// duration counts from its beginning or from zero: some muxers write this, some
+// that.
+func (i Info) late() bool {
+	const seconds = 0.5
+	film, hasFilm := i.Video()
+	sound, hasSound := i.Audio()
+	first := film.Start
+	if !hasFilm || hasSound && sound.Start < first {
+		first = sound.Start
+	}
+	return (i.Container == Matroska || i.Container == WebM) && first > seconds
 }
 
 // sniffFile opens the file, which must be a regular one.
@@ -105,7 +120,7 @@ func sniffFile(path string) (c Container, size int64, uncounted bool, err error)
 }
 
 // measure reads the whole file without decoding it, to learn how long it is
-// when no header says so: recordings of browsers, raw MP3 and ADTS. If that
+// when no header says so for sure: recordings of browsers, raw MP3 and ADTS. If that
 // cannot be done in time, an estimate that ffprobe made stays.
 func (r *Runner) measure(ctx context.Context, path string, info *Info) {
 	info.Estimated, info.Measured = info.Duration > 0, true
@@ -113,6 +128,7 @@ func (r *Runner) measure(ctx context.Context, path string, info *Info) {
 	progress := &progressReader{report: func(p Progress) { last = p }}
 	res, err := runChild(ctx, child{
 		path:   r.tools.FFmpeg,
+		env:    r.tools.env,
 		args:   measureArgs(path, *info),
 		stdout: progress,
 		limits: childLimits{wall: r.limits.Probe, cpu: r.limits.Probe, memory: r.limits.memoryFor(1)},
@@ -206,15 +222,18 @@ var (
 	// Covers are copied, never converted; a decoder tells only their size.
 	coverDecoders = []string{"png"}
 
+	// Subtitles that are text become the target's kind of text.
+	textDecoders = []string{"subrip", "srt", "ass", "ssa", "mov_text", "text", "webvtt"}
+
 	// ffprobe opens a decoder for every stream and gives up when one is not
 	// allowed. These belong to streams that ffmpeg is told to leave alone, so
 	// here they see no data to speak of.
-	probeDecoders = []string{"subrip", "srt", "ass", "ssa", "mov_text", "text", "webvtt", "dvbsub", "dvdsub", "pgssub",
-		"xsub", "cc_dec", "libzvbi_teletextdec", "bmp", "gif", "webp"}
+	probeDecoders = []string{"dvbsub", "dvdsub", "pgssub", "xsub", "cc_dec", "libzvbi_teletextdec", "bmp", "gif", "webp"}
 
-	convertList = strings.Join(slices.Concat(videoDecoders, audioDecoders, coverDecoders), ",")
-	probeList   = strings.Join(slices.Concat(videoDecoders, audioDecoders, coverDecoders, probeDecoders), ",")
-	demuxerList = strings.Join(demuxers, ",")
+	convertList   = strings.Join(slices.Concat(videoDecoders, audioDecoders, coverDecoders), ",")
+	subtitledList = strings.Join(slices.Concat(videoDecoders, audioDecoders, coverDecoders, textDecoders), ",")
+	probeList     = strings.Join(slices.Concat(videoDecoders, audioDecoders, coverDecoders, textDecoders, probeDecoders), ",")
+	demuxerList   = strings.Join(demuxers, ",")
 )
 
 // decodable is the set of codecs (not decoders) whose streams may be

@@ -2,6 +2,7 @@ package ffmpeg
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +15,6 @@ import (
 )
 
 const (
-	niceness     = 10       // below everything that keeps the mesh alive
 	stderrBytes  = 32 << 10 // of what a child says last are kept
 	maxOpenFiles = 64
 	pipeGrace    = 2 * time.Second // after a child's death, for its pipes to drain
@@ -30,6 +30,8 @@ var (
 type child struct {
 	path   string
 	args   []string
+	dir    string    // absolute path of the working folder; empty: the root
+	env    []string  // beside what all children get
 	stdout io.Writer // called by one goroutine; an error from it ends the child
 	limits childLimits
 
@@ -42,6 +44,7 @@ type childLimits struct {
 	cpu         time.Duration // of all threads together
 	memory      uint64        // bytes of address space
 	file        uint64        // bytes that a file may grow to; 0: no bound
+	nice        Niceness      // 0: that of films
 }
 
 // outcome is how a child ended.
@@ -70,8 +73,8 @@ func runChild(ctx context.Context, c child) (outcome, error) {
 	tail := &tailBuffer{limit: stderrBytes}
 	out := &watchedWriter{to: c.stdout, stop: stop}
 	cmd := exec.CommandContext(limited, c.path, c.args...)
-	cmd.Dir = "/"
-	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/nonexistent", "LC_ALL=C"}
+	cmd.Dir = cmp.Or(c.dir, "/")
+	cmd.Env = append([]string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/nonexistent", "LC_ALL=C"}, c.env...)
 	cmd.Stdout, cmd.Stderr = out, tail
 	cmd.SysProcAttr = ownGroup()
 	cmd.Cancel = func() error { return killGroup(cmd.Process) }

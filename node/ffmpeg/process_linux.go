@@ -29,7 +29,7 @@ func killGroup(p *os.Process) error {
 // confine sets the child's limits in the first moments of its life, when it
 // is still linking its libraries. A child that is gone already needs none.
 func confine(pid int, l childLimits) {
-	_ = unix.Setpriority(unix.PRIO_PGRP, pid, niceness)
+	_ = unix.Setpriority(unix.PRIO_PGRP, pid, int(l.nice.orDefault()))
 	limit := func(resource int, soft, hard uint64) {
 		_ = unix.Prlimit(pid, resource, &unix.Rlimit{Cur: soft, Max: hard}, nil)
 	}

@@ -23,7 +23,9 @@ func killGroup(p *os.Process) error {
 
 // confine only lowers the priority: limits of another process can be set on
 // Linux alone. The arguments, the wall clock and the watch remain.
-func confine(pid int, _ childLimits) { _ = unix.Setpriority(unix.PRIO_PGRP, pid, niceness) }
+func confine(pid int, l childLimits) {
+	_ = unix.Setpriority(unix.PRIO_PGRP, pid, int(l.nice.orDefault()))
+}
 
 func bytesMoved(int) int64 { return 0 }
 

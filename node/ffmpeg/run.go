@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -19,92 +20,122 @@ type Report struct {
 	CPU     time.Duration // of all threads together
 	PeakRSS int64         // most memory at once in bytes, 0 where unknown
 	Log     string        // what ffmpeg complained about, without paths; mostly empty
+	Notes   []string      // sentences for people about what is lost, changed or copied
+	Copied  Copying       // what was not encoded
+
+	made *Info // what the output is, where that was looked at already
 }
 
-// Convert makes p.Output out of p.Input and tells progress, if it is not nil,
-// about twice a second from one goroutine; the last call has Fraction 1 and
-// comes only after success. It blocks until ffmpeg is gone: within a second
-// of the end of ctx. The policy is asked again. Nothing is left at p.Output after an error, which is an
-// [*Error], an [*OptionError], or the context's.
-func (r *Runner) Convert(ctx context.Context, p Params, progress func(Progress)) (Report, error) {
-	if p.MaxSeconds <= 0 {
-		p.MaxSeconds = (r.policy.MaxDuration + time.Minute).Seconds()
+// A making is one ffmpeg that writes a file, or looks at one.
+type making struct {
+	args       []string
+	dir        string   // its working folder; empty: none of its own
+	output     string   // empty: it only looks
+	inputs     []string // which the log must not name
+	duration   float64  // expected seconds of output, 0 for unknown
+	threads    int
+	nice       Niceness
+	memory     uint64        // bytes of address space
+	spent      time.Duration // of the time that all children together have
+	maxBytes   int64
+	maxSeconds float64
+}
+
+// making is p's share of one ffmpeg.
+func (r *Runner) making(p Params, args []string) making {
+	m := making{args: args, output: p.Output, inputs: []string{p.Input}, threads: p.Threads, nice: p.niceness(),
+		memory: r.limits.memoryFor(p.Threads), maxBytes: p.MaxBytes, maxSeconds: p.MaxSeconds}
+	if p.Hardware != "" && r.limits.Memory == 0 {
+		m.memory = hardwareMemory
 	}
-	p = p.orDefaults()
-	if err := r.policy.Check(p.Info); err != nil {
-		return Report{}, err
-	}
-	args, err := ConvertArgs(p)
-	if err != nil {
-		return Report{}, err
-	}
-	if err := r.CanConvert(p.Format, p.Options); err != nil {
-		return Report{}, err
-	}
+	return m
+}
+
+// make runs one ffmpeg with progress and judges what it made. Nothing is left
+// at the output after an error.
+func (r *Runner) make(ctx context.Context, m making, progress func(Progress)) (Report, error) {
 	if progress == nil {
 		progress = func(Progress) {}
 	}
-	reader := &progressReader{duration: expected(p.Info, p.Format), report: progress}
-	c := child{
+	report, _, err := r.run(ctx, m, progress)
+	if err == nil {
+		report.Bytes, err = finish(m, report)
+	}
+	if err != nil {
+		r.discard(m.output)
+		return report, err
+	}
+	progress(Progress{OutTime: report.OutTime, Frame: report.Frames, Fraction: 1, Bytes: report.Bytes})
+	return report, nil
+}
+
+// run runs one ffmpeg with progress and limits to its end, which must be good.
+func (r *Runner) run(ctx context.Context, m making, progress func(Progress)) (Report, outcome, error) {
+	reader := &progressReader{duration: m.duration, report: progress}
+	left := max(r.limits.Wall-m.spent, time.Millisecond)
+	limits := childLimits{
+		wall:   left,
+		stall:  r.limits.Stall,
+		cpu:    left * time.Duration(m.threads),
+		memory: m.memory,
+		file:   uint64(m.maxBytes) + headroom,
+		nice:   m.nice,
+	}
+	res, err := runChild(ctx, child{
 		path:   r.tools.FFmpeg,
-		args:   args,
+		env:    r.tools.env,
+		args:   m.args,
+		dir:    m.dir,
 		stdout: reader,
 		alive:  reader.advance.Load,
-		limits: childLimits{
-			wall:   r.limits.Wall,
-			stall:  r.limits.Stall,
-			cpu:    r.limits.Wall * time.Duration(p.Threads),
-			memory: r.limits.memoryFor(p.Threads),
-			file:   uint64(p.MaxBytes) + headroom,
-		},
+		limits: limits,
+	})
+	said := res
+	if talks(m.args) {
+		said.stderr = complaints(res.stderr)
 	}
-	res, err := runChild(ctx, c)
 	report := Report{
 		OutTime: reader.last.OutTime,
 		Frames:  reader.last.Frame,
 		Wall:    res.wall,
 		CPU:     res.cpu,
 		PeakRSS: res.peakRSS,
-		Log:     logText(res.stderr, p.Input, p.Output),
+		Log:     logText(said.stderr, append(slices.Clone(m.inputs), m.output)...),
 	}
-	if err == nil {
-		report.Bytes, err = r.finish(p, res, reader.last)
-	} else {
+	switch {
+	case err != nil:
 		err = stopped(ctx, err, report.Log)
+	case !res.ok:
+		err = failure(said, report.Log, reader.last, limits.cpu)
 	}
-	if err != nil {
-		if rm := os.Remove(p.Output); rm != nil && !errors.Is(rm, fs.ErrNotExist) {
-			r.log.Warn("half-made output stays", "err", rm)
-		}
-		return report, err
+	return report, res, err
+}
+
+// discard removes what an ffmpeg left that did not end well.
+func (r *Runner) discard(path string) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.log.Warn("half-made output stays", "err", err)
 	}
-	done := reader.last
-	done.Fraction, done.Bytes = 1, report.Bytes
-	progress(done)
-	return report, nil
 }
 
 // headroom is what a file may grow over the size at which ffmpeg is told to
 // stop, for the packets and the index that it still writes then.
 const headroom = 64 << 20
 
-// finish judges an ffmpeg that ended by itself and returns the output's size.
+// finish judges what an ffmpeg that ended well has made and returns its size.
 // At its bounds ffmpeg stops without a word, so they are looked at here.
-func (r *Runner) finish(p Params, res outcome, last Progress) (int64, error) {
-	log := logText(res.stderr, p.Input, p.Output)
-	if !res.ok {
-		return 0, failure(res, log, last, r.limits.Wall*time.Duration(p.Threads))
-	}
-	st, err := os.Stat(p.Output)
+func finish(m making, made Report) (int64, error) {
+	log := made.Log
+	st, err := os.Stat(m.output)
 	switch {
 	case err != nil:
 		return 0, &Error{Kind: Unexpected, Msg: "FFmpeg ended well but left no output.", Log: log}
 	case st.Size() == 0:
 		return 0, &Error{Kind: Damaged, Msg: "Nothing in the file could be decoded.", Log: log}
-	case st.Size() >= p.MaxBytes-p.MaxBytes/100:
-		return 0, &Error{Kind: TooLarge, Msg: fmt.Sprintf("The output would be larger than %d MB.", p.MaxBytes/1_000_000), Log: log}
-	case last.OutTime >= p.MaxSeconds-0.1:
-		return 0, &Error{Kind: TooLarge, Msg: "The output would be longer than " + hours(p.MaxSeconds) + ".", Log: log}
+	case st.Size() >= m.maxBytes-m.maxBytes/100:
+		return 0, &Error{Kind: TooLarge, Msg: fmt.Sprintf("The output would be larger than %d MB.", m.maxBytes/1_000_000), Log: log}
+	case made.OutTime >= m.maxSeconds-0.1:
+		return 0, &Error{Kind: TooLarge, Msg: "The output would be longer than " + hours(m.maxSeconds) + ".", Log: log}
 	}
 	return st.Size(), nil
 }
@@ -134,12 +165,22 @@ var symptoms = []struct {
 	{"failed to map segment", Memory, "The conversion needs more memory than allowed."}, // said by the dynamic linker
 	{"malloc", Memory, "The conversion needs more memory than allowed."},
 	{"Unknown encoder", NoEncoder, "The FFmpeg of this node lacks an encoder."},
-	{"not on whitelist", Refused, "The file uses a codec that malla does not decode."},
 	{"Invalid data found", Damaged, ""},
 	{"Error while decoding", Damaged, ""},
 	{"Error submitting packet to decoder", Damaged, ""},
 	{"does not contain any stream", Damaged, ""},
 	{"matches no streams", Damaged, ""},
+	{"not on whitelist", Refused, "The file uses a codec that malla does not decode."}, // last: it is said of streams that nobody wants, too
+}
+
+// crashes tells an end by a signal that a program brings on itself.
+func crashes(state string) bool {
+	for _, signal := range []string{"segmentation fault", "bus error", "illegal instruction", "floating point exception", "aborted"} {
+		if strings.HasPrefix(state, "signal: "+signal) {
+			return true
+		}
+	}
+	return false
 }
 
 // failure explains an ffmpeg that ended badly by itself.
@@ -152,14 +193,18 @@ func failure(res outcome, log string, last Progress, cpu time.Duration) error {
 	case res.state == "signal: killed":
 		return &Error{Kind: Memory, Msg: "The system stopped the conversion, most likely for want of memory.", Log: log}
 	}
+	crash := crashes(res.state)
 	for _, s := range symptoms {
-		if !strings.Contains(res.stderr, s.words) {
+		if !strings.Contains(res.stderr, s.words) || crash && s.kind != Memory {
 			continue
 		}
 		if s.msg == "" {
 			s.msg = fmt.Sprintf("The file is damaged: it cannot be decoded beyond %.1f s.", last.OutTime)
 		}
 		return &Error{Kind: s.kind, Msg: s.msg, Log: log}
+	}
+	if crash {
+		return &Error{Kind: Unexpected, Msg: "FFmpeg crashed over the file.", Log: res.state + "\n" + log, crashed: true}
 	}
 	return &Error{Kind: Unexpected, Msg: "FFmpeg could not convert the file.", Log: res.state + "\n" + log}
 }

@@ -25,6 +25,8 @@ type Tools struct {
 	FFprobe  string   // absolute path
 	Version  string   // of ffmpeg, such as 5.1.9-0+deb12u1
 	Encoders []string // names, sorted
+
+	env []string // that makes them start sooner
 }
 
 // Has tells whether the ffmpeg has the encoder.
@@ -57,6 +59,7 @@ func locate(ctx context.Context, ffmpeg, ffprobe string) (Tools, error) {
 		return Tools{}, err
 	}
 	t.Encoders = parseEncoders(out)
+	t.env = startEnv(ctx, t.FFmpeg, t.FFprobe)
 	return t, nil
 }
 
@@ -75,10 +78,16 @@ func absolute(name, given string) (string, error) {
 
 // ask runs a program that reads no file and returns what it prints.
 func ask(ctx context.Context, program, question string) (string, error) {
+	return askWith(ctx, program, question)
+}
+
+// askWith is ask with variables in the program's environment.
+func askWith(ctx context.Context, program, question string, env ...string) (string, error) {
 	out := &cappedBuffer{limit: 1 << 20}
 	res, err := runChild(ctx, child{
 		path:   program,
 		args:   []string{"-nostdin", "-hide_banner", question},
+		env:    env,
 		stdout: out,
 		limits: childLimits{wall: 20 * time.Second, memory: 2 << 30, cpu: 20 * time.Second},
 	})

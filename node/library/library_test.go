@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -33,7 +34,7 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	r := &rig{t: t, state: state.New(), ff: ff, files: map[blobs.Ref]string{}}
-	r.Library, err = New(Config{State: r.state, Proposer: r, Blobs: r, FFmpeg: ff, Scratch: filepath.Join(t.TempDir(), "scratch"), Logger: slog.New(slog.DiscardHandler)})
+	r.Library, err = New(Config{State: r.state, Proposer: r, Blobs: r, Intake: r, FFmpeg: ff, Scratch: filepath.Join(t.TempDir(), "scratch"), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,6 +63,21 @@ func (r *rig) Open(_ context.Context, ref blobs.Ref) (blobs.Reader, error) {
 	}
 	return &file{f, r}, nil
 }
+
+// Write keeps bytes as a file of their own.
+func (r *rig) Write(_ context.Context, id string, from io.Reader, limit int64) (blobs.Blob, error) {
+	path := filepath.Join(r.t.TempDir(), id)
+	data, err := io.ReadAll(io.LimitReader(from, limit))
+	if err != nil {
+		return blobs.Blob{}, err
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		return blobs.Blob{}, err
+	}
+	return r.blob(path), nil
+}
+
+func (r *rig) Forget(string) error { return nil }
 
 type file struct {
 	*os.File
@@ -164,9 +180,42 @@ func TestWhatIsNoMediaIsNotNamed(t *testing.T) {
 	}
 }
 
-func TestConvertQueuesOneTaskOrSaysWhyNot(t *testing.T) {
+// kinds are those of the job's tasks in their order.
+func (r *rig) kinds(id state.JobID) string {
+	var kinds []string
+	for k := range r.View().TasksOf(id) {
+		kind := string(k.Kind)
+		if k.Kind == state.Segment {
+			kind += "+"
+		}
+		if n := len(kinds); n == 0 || kinds[n-1] != kind {
+			kinds = append(kinds, kind)
+		}
+	}
+	return strings.Join(kinds, " ")
+}
+
+func TestAFilmIsIndexedWhenItComesIn(t *testing.T) {
+	for name, indexed := range map[string]bool{"film.mp4": true, "film.mkv": false} { // which is read whole only when it must be
+		r := newRig(t)
+		path := made(t, name, "-t", "6", "-vf", "loop=50:1")
+		item, _, err := r.Import(t.Context(), "u1", name, r.blob(path), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := !item.Content.Index.Ref.IsZero(); got != indexed {
+			t.Errorf("%s: indexed %v", name, got)
+		}
+		x, err := r.indexOf(t.Context(), &item)
+		if err != nil || len(x.Pictures) == 0 || x.Unfit != "" || item.Content.Index.Ref.IsZero() {
+			t.Errorf("%s: %d pictures, %q, %v", name, len(x.Pictures), x.Unfit, err)
+		}
+	}
+}
+
+func TestConvertQueuesTasksOrSaysWhyNot(t *testing.T) {
 	r := newRig(t)
-	film, _, err := r.Import(t.Context(), "u1", "film.mp4", r.blob(made(t, "film.mp4")), false)
+	film, _, err := r.Import(t.Context(), "u1", "film.mp4", r.blob(made(t, "film.mp4", "-vf", "loop=loop=2:size=100")), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,12 +230,30 @@ func TestConvertQueuesOneTaskOrSaysWhyNot(t *testing.T) {
 	if job.Format != "webm" || job.State != state.Queued || index == 0 || !strings.Contains(job.Recipe, "crf=30") {
 		t.Errorf("job: %+v", job)
 	}
-	n := 0
-	for range r.View().TasksOf(job.ID) {
-		n++
+	if kinds := r.kinds(job.ID); kinds != "audio segment+ assembly" || job.Whole != "" {
+		t.Errorf("tasks of a film: %s; %s", kinds, job.Whole)
 	}
-	if n != 1 {
-		t.Errorf("%d tasks", n)
+	if m, _ := r.View().Media(film.ID); m.Content.Index.Ref.IsZero() {
+		t.Error("the index was not noted")
+	}
+	for _, row := range []struct {
+		ask   state.Conversion
+		whole bool // says why it is not cut
+	}{
+		{state.Conversion{Format: "avi"}, true},
+		{state.Conversion{Format: "mp3"}, false},
+		{state.Conversion{Purpose: "podcast"}, false},
+		{state.Conversion{Format: "webm", Options: json.RawMessage(`{"size_mb": 1}`)}, true},
+	} {
+		row.ask.Priority = state.Low
+		job, _, err := r.Convert(t.Context(), film, row.ask)
+		if err != nil {
+			t.Errorf("%+v: %v", row.ask, err)
+			continue
+		}
+		if kinds := r.kinds(job.ID); kinds != "convert" || (job.Whole != "") != row.whole || job.Priority != state.Low {
+			t.Errorf("%+v: tasks %s, whole: %q, priority %d", row.ask, kinds, job.Whole, job.Priority)
+		}
 	}
 	for _, row := range []struct {
 		item            state.Media

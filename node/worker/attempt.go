@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"malla/blobs"
@@ -14,169 +13,149 @@ import (
 	"malla/node/ffmpeg"
 )
 
-// retryProposal is how long a report waits for the mesh to have a leader again.
-const retryProposal = time.Second
+// A try is one attempt at a task while it runs.
+type try struct {
+	attempt
+	task    state.Task
+	job     state.Job
+	options ffmpeg.Options
+	info    ffmpeg.Info // of the job's input
+	dir     string      // scratch folder of its own
+	output  string      // id under which what it makes is on its way in
+	began   time.Time   // when its converter was started the last time
+}
+
+// A product is what a try made.
+type product struct {
+	content state.Content
+	report  ffmpeg.Report
+	units   int64 // of work, for learning what such work costs
+}
 
 // attempt runs one try to its end and reports it.
 func (w *Worker) attempt(ctx context.Context, a attempt) {
-	view := w.cfg.State.View()
-	task, ok := view.Task(a.task)
+	t, ok := w.open(a)
 	if !ok {
 		return
 	}
-	job, ok := view.Job(task.Job)
-	if !ok {
-		return
-	}
-	log := w.log.With("job", job.ID, "task", a.task, "attempt", a.number)
-	log.Info("task started", "input", job.Input.Content.Blob.Ref.Short(), "format", job.Format)
+	log := w.log.With("job", t.job.ID, "task", a.task, "kind", t.task.Kind, "attempt", a.number)
+	log.Info("task started", "input", t.job.Input.Content.Blob.Ref.Short(), "format", t.job.Format)
 	began := time.Now()
-	id := rand.Text() // of the output on its way in
-	made, err := w.convert(ctx, a, job, id)
+	made, err := w.make(ctx, t)
 	if ctx.Err() != nil {
-		if !made.Blob.Ref.IsZero() {
-			w.discard(ctx, id) // it was never reported, so nothing can name it
+		if !made.content.Blob.Ref.IsZero() {
+			w.discard(ctx, t.output) // it was never reported, so nothing can name it
 		}
 		log.Info("task stopped", "took", time.Since(began))
 		return
 	}
-	w.cfg.Metrics.Ended(err == nil, time.Since(began), job.Input.Content.Blob.Size, made.Blob.Size)
+	w.cfg.Metrics.Ended(err == nil, time.Since(began), t.job.Input.Content.Blob.Size, made.content.Blob.Size)
+	if errors.Is(err, ffmpeg.ErrMismatch) || errors.Is(err, ffmpeg.ErrStarved) {
+		w.convertWhole(ctx, t, err)
+		log.Warn("the parts do not make the whole, which is converted in one piece", "took", time.Since(began), "err", logText(err))
+		return
+	}
 	if err != nil {
 		w.fail(ctx, a, err)
 		log.Warn("task failed", "took", time.Since(began), "err", logText(err))
 		return
 	}
-	err = w.report(ctx, state.FinishTask{Task: a.task, Attempt: a.number, Output: made, Media: state.MediaID(rand.Text()), At: time.Now().UTC()})
-	switch {
-	case err == nil:
-	case errors.Is(err, state.ErrStale) || errors.Is(err, state.ErrNotFound):
-		w.discard(ctx, id)
-		log.Info("task's result was not wanted", "took", time.Since(began), "err", err)
-		return
-	case refused(err):
-		w.discard(ctx, id)
-		w.fail(ctx, a, err) // else it would be taken for being under way for ever
-		log.Error("task's result was refused", "took", time.Since(began), "err", err)
-		return
-	default:
-		// It may be agreed on all the same, so the bytes stay until they expire.
-		log.Warn("task's report came to no answer", "took", time.Since(began), "err", err)
-		return
+	w.finish(ctx, t, made)
+	log.Info("task finished", "took", time.Since(began), "cpu", made.report.CPU, "output", made.content.Blob.Ref.Short(), "bytes", made.content.Blob.Size)
+}
+
+// open gathers what a try needs to know from the state.
+func (w *Worker) open(a attempt) (*try, bool) {
+	view := w.cfg.State.View()
+	task, ok := view.Task(a.task)
+	if !ok {
+		return nil, false
 	}
-	if err := w.cfg.Intake.Forget(id); err != nil {
-		log.Warn("task's output is still held", "err", err)
+	job, ok := view.Job(task.Job)
+	if !ok {
+		return nil, false
 	}
-	log.Info("task finished", "took", time.Since(began), "output", made.Blob.Ref.Short(), "bytes", made.Blob.Size)
+	return &try{attempt: a, task: task, job: job, info: w.cfg.Recall(job.Input.Content), output: rand.Text()}, true
 }
 
 var errNoFFmpeg = errors.New("the node has no FFmpeg")
 
-// refused tells whether the mesh answered a report, with no.
-func refused(err error) bool {
-	var refusal *state.Error
-	return errors.As(err, &refusal) && refusal.Kind != state.NoLeader && refusal.Kind != state.Busy
+// make does the work of a try in a folder of its own.
+func (w *Worker) make(ctx context.Context, t *try) (made product, err error) {
+	if w.cfg.FFmpeg == nil {
+		return product{}, errNoFFmpeg
+	}
+	if t.options, err = ffmpeg.ParseOptions(t.job.Format, t.job.Options); err != nil {
+		return product{}, err
+	}
+	release, err := w.cfg.Blobs.Reserve(w.room(t))
+	if err != nil {
+		return product{}, fmt.Errorf("room for input and output: %w", err)
+	}
+	defer release()
+	if t.dir, err = os.MkdirTemp(w.cfg.Scratch, "task-"); err != nil {
+		return product{}, fmt.Errorf("scratch folder: %w", err)
+	}
+	defer os.RemoveAll(t.dir)
+	return makers[t.task.Kind](w, ctx, t)
+}
+
+// makers: kind of a task -> how it is done.
+var makers = map[state.TaskKind]func(*Worker, context.Context, *try) (product, error){
+	state.Convert:  (*Worker).convert,
+	state.Segment:  (*Worker).segment,
+	state.Audio:    (*Worker).audio,
+	state.Assembly: (*Worker).assemble,
+}
+
+// room is how many bytes the files of a try may take on this disk. What input
+// becomes is not known, but it is seldom more than what it is made of.
+func (w *Worker) room(t *try) int64 {
+	size := t.job.Input.Content.Blob.Size
+	if t.task.Kind != state.Segment {
+		return 2 * size
+	}
+	all := 0
+	for k := range w.cfg.State.View().TasksOf(t.job.ID) {
+		if k.Kind == state.Segment {
+			all = max(all, k.To)
+		}
+	}
+	part := float64(t.task.To-t.task.From) / float64(max(1, all))
+	return int64(2*part*float64(size)) + 8<<20
+}
+
+// run calls a converter when there is a place for it, under the limits and with
+// the progress of the try.
+func (w *Worker) run(ctx context.Context, t *try, convert func(progress func(ffmpeg.Progress)) (ffmpeg.Report, error)) (ffmpeg.Report, error) {
+	leave, err := w.lanes.enter(ctx, t.task)
+	if err != nil {
+		return ffmpeg.Report{}, err
+	}
+	defer leave()
+	t.began = time.Now()
+	w.began(t.attempt)
+	return convert(func(p ffmpeg.Progress) { w.setProgress(t.attempt, p) })
+}
+
+// store puts the file at path onto enough nodes.
+func (w *Worker) store(ctx context.Context, t *try, path string) (blobs.Blob, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return blobs.Blob{}, fmt.Errorf("store output: %w", err)
+	}
+	defer f.Close()
+	blob, err := w.cfg.Intake.Write(ctx, t.output, f, blobs.MaxBlobSize)
+	if err != nil {
+		return blobs.Blob{}, fmt.Errorf("store output: %w", err)
+	}
+	return blob, nil
 }
 
 // discard drops an output that nobody wants, also when ctx has ended.
 func (w *Worker) discard(ctx context.Context, id string) {
 	if err := w.cfg.Intake.Discard(context.WithoutCancel(ctx), id); err != nil {
 		w.log.Warn("task's output is left to the collector", "err", err)
-	}
-}
-
-// convert makes the output of the job and stores it under id.
-func (w *Worker) convert(ctx context.Context, a attempt, job state.Job, id string) (state.Content, error) {
-	if w.cfg.FFmpeg == nil {
-		return state.Content{}, errNoFFmpeg
-	}
-	// Input and output lie on this disk for a while; what they become is not
-	// known, but seldom more than what they are made of.
-	release, err := w.cfg.Blobs.Reserve(2 * job.Input.Content.Blob.Size)
-	if err != nil {
-		return state.Content{}, fmt.Errorf("room for input and output: %w", err)
-	}
-	defer release()
-	dir, err := os.MkdirTemp(w.cfg.Scratch, "task-")
-	if err != nil {
-		return state.Content{}, fmt.Errorf("scratch folder: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	in := filepath.Join(dir, "in")
-	if err := w.cfg.Blobs.Fill(ctx, job.Input.Content.Blob.Ref, in); err != nil {
-		return state.Content{}, fmt.Errorf("read input %s: %w", job.Input.Content.Blob.Ref.Short(), err)
-	}
-	info, err := w.cfg.FFmpeg.Probe(ctx, in)
-	if err != nil {
-		return state.Content{}, err
-	}
-	options, err := ffmpeg.ParseOptions(job.Format, job.Options)
-	if err != nil {
-		return state.Content{}, err
-	}
-	out := filepath.Join(dir, "out")
-	params := ffmpeg.Params{Input: in, Output: out, Info: info, Format: job.Format, Options: options, Threads: w.cfg.Threads}
-	if _, err := w.cfg.FFmpeg.Convert(ctx, params, func(p ffmpeg.Progress) { w.setProgress(a, p) }); err != nil {
-		return state.Content{}, err
-	}
-	made, err := w.cfg.FFmpeg.Probe(ctx, out)
-	if err != nil {
-		return state.Content{}, fmt.Errorf("probe output: %w", err)
-	}
-	err = ffmpeg.CheckOutput(info, made, job.Format, options)
-	if err != nil && !errors.Is(err, ffmpeg.ErrShort) { // a damaged input gives what there is of it
-		return state.Content{}, err
-	}
-	return w.store(ctx, id, out, made)
-}
-
-// store puts the file at path onto enough nodes.
-func (w *Worker) store(ctx context.Context, id, path string, info ffmpeg.Info) (state.Content, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return state.Content{}, fmt.Errorf("store output: %w", err)
-	}
-	defer f.Close()
-	blob, err := w.cfg.Intake.Write(ctx, id, f, blobs.MaxBlobSize)
-	if err != nil {
-		return state.Content{}, fmt.Errorf("store output: %w", err)
-	}
-	return w.cfg.Describe(blob, info), nil
-}
-
-// fail reports why an attempt did not work, in words that may be shown.
-func (w *Worker) fail(ctx context.Context, a attempt, err error) {
-	reason, final := "the conversion did not work on this node", false
-	var told *ffmpeg.Error
-	var refusal *state.Error
-	switch {
-	case errors.As(err, &told):
-		reason, final = told.Error(), told.Permanent()
-	case errors.Is(err, blobs.ErrFull):
-		reason = "there is no room left on the disk of the node"
-	case errors.Is(err, errNoFFmpeg):
-		reason = errNoFFmpeg.Error()
-	case errors.As(err, &refusal):
-		reason, final = refusal.Error(), true
-	}
-	err = w.report(ctx, state.FailTask{Task: a.task, Attempt: a.number, Reason: reason, Final: final, At: time.Now().UTC()})
-	if err != nil {
-		w.log.Info("task's failure was not wanted", "task", a.task, "attempt", a.number, "err", err)
-	}
-}
-
-// report proposes until the mesh answers: without a leader it waits, since a
-// result must not be lost to an election.
-func (w *Worker) report(ctx context.Context, cmd state.Command) error {
-	for {
-		_, err := w.cfg.Proposer.Propose(ctx, cmd)
-		if !errors.Is(err, state.ErrNoLeader) && !errors.Is(err, state.ErrBusy) {
-			return err
-		}
-		select {
-		case <-time.After(retryProposal):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
 	}
 }
 
@@ -189,13 +168,4 @@ func (w *Worker) emptyScratch() error {
 		return fmt.Errorf("make scratch folder: %w", err)
 	}
 	return nil
-}
-
-// logText is the text of an error for the log: with what FFmpeg said.
-func logText(err error) string {
-	var told *ffmpeg.Error
-	if errors.As(err, &told) && told.Log != "" {
-		return err.Error() + ": " + told.Log
-	}
-	return err.Error()
 }

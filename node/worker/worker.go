@@ -30,8 +30,10 @@ type Config struct {
 	Intake   Intake
 	FFmpeg   Converter                                   // nil where this node has none: its tasks go back
 	Describe func(blobs.Blob, ffmpeg.Info) state.Content // what a probe says of a blob, as the state keeps it
+	Recall   func(state.Content) ffmpeg.Info             // the probe again, of what the state keeps
 	Scratch  string                                      // directory for files under way; emptied at start
-	Threads  int                                         // that one task may use
+	Threads  int                                         // that one whole conversion may use
+	Slots    int                                         // long tasks at once; as many quick ones beside them
 	Metrics  Metrics
 	Logger   *slog.Logger
 }
@@ -53,6 +55,8 @@ type Blobs interface {
 	Reserve(n int64) (release func(), err error)
 	// Fill makes a file of the blob at path.
 	Fill(ctx context.Context, ref blobs.Ref, path string) error
+	// Open reads any part of the blob.
+	Open(ctx context.Context, ref blobs.Ref) (blobs.Reader, error)
 }
 
 // Intake takes a task's output.
@@ -67,13 +71,18 @@ type Intake interface {
 
 // Converter runs FFmpeg.
 type Converter interface {
-	Probe(ctx context.Context, path string) (ffmpeg.Info, error)
 	Convert(ctx context.Context, p ffmpeg.Params, progress func(ffmpeg.Progress)) (ffmpeg.Report, error)
+	Segment(ctx context.Context, p ffmpeg.Params, x ffmpeg.Index, s ffmpeg.Segment, progress func(ffmpeg.Progress)) (ffmpeg.Report, error)
+	Audio(ctx context.Context, p ffmpeg.Params, progress func(ffmpeg.Progress)) (ffmpeg.Report, error)
+	Assemble(ctx context.Context, p ffmpeg.Params, x ffmpeg.Index, j ffmpeg.Join, progress func(ffmpeg.Progress)) (ffmpeg.Report, error)
+	// Describe tells what the output of a conversion is.
+	Describe(ctx context.Context, p ffmpeg.Params, done ffmpeg.Report) (ffmpeg.Info, error)
 }
 
-// Metrics hears how each attempt ended.
+// Metrics hears how attempts ended.
 type Metrics interface {
 	Ended(ok bool, took time.Duration, in, out int64)
+	Redone() // parts did not fit: a job is done again whole
 }
 
 // attempt names one try at one task.
@@ -85,13 +94,15 @@ type attempt struct {
 // running is an attempt under way on this node.
 type running struct {
 	stop     context.CancelFunc
+	began    bool // its converter runs, or did
 	progress ffmpeg.Progress
 }
 
 // Worker runs tasks. The zero value is not usable; see New.
 type Worker struct {
-	cfg Config
-	log *slog.Logger
+	cfg   Config
+	log   *slog.Logger
+	lanes lanes
 
 	mu      sync.Mutex           // guards the field below
 	running map[attempt]*running // attempts under way
@@ -100,7 +111,7 @@ type Worker struct {
 
 // New returns a worker that does nothing until Run.
 func New(cfg Config) *Worker {
-	return &Worker{cfg: cfg, log: cfg.Logger, running: map[attempt]*running{}}
+	return &Worker{cfg: cfg, log: cfg.Logger, lanes: newLanes(cfg.Slots), running: map[attempt]*running{}}
 }
 
 // Run obeys the state until ctx ends, and returns when every attempt has
@@ -176,6 +187,14 @@ func (w *Worker) forget(a attempt) {
 	delete(w.running, a)
 }
 
+func (w *Worker) began(a attempt) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if r := w.running[a]; r != nil {
+		r.began = true
+	}
+}
+
 func (w *Worker) setProgress(a attempt, p ffmpeg.Progress) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -184,13 +203,19 @@ func (w *Worker) setProgress(a attempt, p ffmpeg.Progress) {
 	}
 }
 
+// A Progress is how far a task under way is.
+type Progress struct {
+	ffmpeg.Progress
+	Waiting bool // for a place among the quick ones
+}
+
 // Progress tells how far the tasks under way here are.
-func (w *Worker) Progress() map[state.TaskID]ffmpeg.Progress {
+func (w *Worker) Progress() map[state.TaskID]Progress {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	all := make(map[state.TaskID]ffmpeg.Progress, len(w.running))
+	all := make(map[state.TaskID]Progress, len(w.running))
 	for a, r := range w.running {
-		all[a.task] = r.progress
+		all[a.task] = Progress{r.progress, !r.began}
 	}
 	return all
 }

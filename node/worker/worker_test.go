@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,12 @@ type mesh struct {
 	mu         sync.Mutex // guards the fields below
 	leaderless int        // so many proposals find no leader
 	stored     map[string]string
+	kept       map[blobs.Ref][]byte
 	discarded  int
+	redone     int
+
+	mismatch bool                      // parts do not fit
+	encode   func(ffmpeg.Params) error // what the encoder of a segment does
 
 	convert  func(ctx context.Context) error
 	started  chan struct{}
@@ -34,20 +40,25 @@ type mesh struct {
 }
 
 func newMesh(t *testing.T) *mesh {
-	m := &mesh{t: t, state: state.New(), stored: map[string]string{}, started: make(chan struct{}, 16),
+	m := &mesh{t: t, state: state.New(), stored: map[string]string{}, kept: map[blobs.Ref][]byte{}, started: make(chan struct{}, 16),
 		convert: func(context.Context) error { return nil }}
 	m.must(state.AddUser{ID: "u1", Name: "ana", Password: "phc"})
 	m.must(state.RegisterNode{ID: "n1", Name: "node1"})
-	ref := blobs.RefOf([]byte("song"))
-	m.must(state.AddMedia{ID: "m1", Owner: "u1", Name: "a.mp3", Content: state.Content{Blob: blobs.Blob{Ref: ref, Size: 4, SHA256: ref}}})
+	m.must(state.AddMedia{ID: "m1", Owner: "u1", Name: "a.mp3", Content: state.Content{Blob: m.keep([]byte("song"))}})
 	return m
 }
 
 // run starts a worker, which stop ends and waits for; the end of the test does
 // so at the latest.
 func (m *mesh) run() (stop func()) {
-	w := New(Config{Node: "n1", State: m.state, Proposer: m, Blobs: m, Intake: m, FFmpeg: m, Metrics: m, Scratch: filepath.Join(m.t.TempDir(), "tasks"),
-		Describe: func(b blobs.Blob, _ ffmpeg.Info) state.Content { return state.Content{Blob: b} }, Logger: slog.New(slog.DiscardHandler)})
+	_, stop = m.start()
+	return stop
+}
+
+// start is run for who wants to look at the worker.
+func (m *mesh) start() (w *Worker, stop func()) {
+	w = New(Config{Node: "n1", State: m.state, Proposer: m, Blobs: m, Intake: m, FFmpeg: m, Metrics: m, Scratch: filepath.Join(m.t.TempDir(), "tasks"),
+		Describe: func(b blobs.Blob, _ ffmpeg.Info) state.Content { return state.Content{Blob: b} }, Recall: recall, Slots: 2, Logger: slog.New(slog.DiscardHandler)})
 	ctx, cancel := context.WithCancel(m.t.Context())
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx) }()
@@ -58,7 +69,7 @@ func (m *mesh) run() (stop func()) {
 		}
 	})
 	m.t.Cleanup(stop)
-	return stop
+	return w, stop
 }
 
 // assign queues a job and gives its task to the node.
@@ -121,13 +132,74 @@ func (m *mesh) View() *state.View { return m.state.View() }
 
 func (m *mesh) Reserve(int64) (func(), error) { return func() {}, nil }
 
-func (m *mesh) Fill(_ context.Context, _ blobs.Ref, path string) error {
-	return os.WriteFile(path, []byte("song"), 0o600)
+func (m *mesh) Fill(_ context.Context, ref blobs.Ref, path string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	data, there := m.kept[ref]
+	if !there {
+		return blobs.ErrNotFound
+	}
+	return os.WriteFile(path, data, 0o600)
 }
 
-func (m *mesh) Probe(context.Context, string) (ffmpeg.Info, error) {
+// keep makes bytes a blob of the mesh.
+func (m *mesh) keep(data []byte) blobs.Blob {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	ref := blobs.RefOf(data)
+	m.kept[ref] = data
+	return blobs.Blob{Ref: ref, Size: int64(len(data)), SHA256: ref}
+}
+
+func (m *mesh) Open(_ context.Context, ref blobs.Ref) (blobs.Reader, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return memory{bytes.NewReader(m.kept[ref])}, nil
+}
+
+// memory is a blob in memory.
+type memory struct{ *bytes.Reader }
+
+func (memory) Close() error { return nil }
+
+func recall(state.Content) ffmpeg.Info {
 	return ffmpeg.Info{Container: ffmpeg.FLAC, Kind: ffmpeg.Audio, Duration: 1,
-		Streams: []ffmpeg.Stream{{Type: "audio", Codec: "flac", Channels: 2, SampleRate: 44100, Duration: 1}}}, nil
+		Streams: []ffmpeg.Stream{{Type: "audio", Codec: "flac", Channels: 2, SampleRate: 44100, Duration: 1}}}
+}
+
+func (m *mesh) Describe(context.Context, ffmpeg.Params, ffmpeg.Report) (ffmpeg.Info, error) {
+	return recall(state.Content{}), nil
+}
+
+func (m *mesh) Segment(ctx context.Context, p ffmpeg.Params, _ ffmpeg.Index, s ffmpeg.Segment, _ func(ffmpeg.Progress)) (ffmpeg.Report, error) {
+	if m.encode != nil {
+		if err := m.encode(p); err != nil {
+			return ffmpeg.Report{}, err
+		}
+	}
+	return ffmpeg.Report{CPU: time.Second}, os.WriteFile(p.Output, fmt.Appendf(nil, "[%d-%d]", s.From, s.To), 0o600)
+}
+
+func (m *mesh) Audio(_ context.Context, p ffmpeg.Params, _ func(ffmpeg.Progress)) (ffmpeg.Report, error) {
+	return ffmpeg.Report{}, os.WriteFile(p.Output, []byte("sound"), 0o600)
+}
+
+func (m *mesh) Assemble(_ context.Context, p ffmpeg.Params, _ ffmpeg.Index, j ffmpeg.Join, _ func(ffmpeg.Progress)) (ffmpeg.Report, error) {
+	if m.mismatch {
+		return ffmpeg.Report{}, &ffmpeg.Error{Kind: ffmpeg.Mismatch, Msg: "a picture is missing"}
+	}
+	var all []byte
+	for _, path := range append(j.Parts, j.Rest) {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return ffmpeg.Report{}, err
+		}
+		all = append(all, data...)
+	}
+	if len(j.Segments) != len(j.Parts) {
+		return ffmpeg.Report{}, fmt.Errorf("%d segments in %d files", len(j.Segments), len(j.Parts))
+	}
+	return ffmpeg.Report{}, os.WriteFile(p.Output, all, 0o600)
 }
 
 func (m *mesh) Convert(ctx context.Context, p ffmpeg.Params, _ func(ffmpeg.Progress)) (ffmpeg.Report, error) {
@@ -147,11 +219,11 @@ func (m *mesh) Write(_ context.Context, id string, r io.Reader, _ int64) (blobs.
 	if err != nil {
 		return blobs.Blob{}, err
 	}
+	blob := m.keep(data)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.stored[id] = string(data)
-	ref := blobs.RefOf(data)
-	return blobs.Blob{Ref: ref, Size: int64(len(data)), SHA256: ref}, nil
+	return blob, nil
 }
 
 func (m *mesh) Forget(id string) error {
@@ -173,6 +245,12 @@ func (m *mesh) Discard(_ context.Context, id string) error {
 }
 
 func (m *mesh) Ended(bool, time.Duration, int64, int64) {}
+
+func (m *mesh) Redone() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.redone++
+}
 
 func TestATaskOfThisNodeIsRunAndReported(t *testing.T) {
 	m := newMesh(t)
@@ -234,7 +312,7 @@ func TestAResultThatCameTooLateIsDropped(t *testing.T) {
 
 func TestANodeWithoutFFmpegGivesItsTasksBack(t *testing.T) {
 	m := newMesh(t)
-	w := New(Config{Node: "n1", State: m.state, Proposer: m, Blobs: m, Intake: m, Metrics: m, Scratch: filepath.Join(t.TempDir(), "tasks"), Logger: slog.New(slog.DiscardHandler)})
+	w := New(Config{Node: "n1", State: m.state, Proposer: m, Blobs: m, Intake: m, Metrics: m, Recall: recall, Scratch: filepath.Join(t.TempDir(), "tasks"), Logger: slog.New(slog.DiscardHandler)})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx) }()
