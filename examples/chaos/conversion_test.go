@@ -25,13 +25,13 @@ func TestConversionBearsTheLossOfANode(t *testing.T) {
 	if out, err := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", program, "malla").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	scene := footage.Scene{Width: 320, Height: 180, Seconds: 120, Seed: 4}
+	scene := footage.Scene{Width: 320, Height: 180, Seconds: 80, Seed: 4}
 	src, err := newSource(ctx, filepath.Join(dir, "film.mp4"), "webm", scene)
 	if err != nil {
 		t.Fatal(err)
 	}
 	can, missing := possible()
-	l := lab{settings: settings{program: program, nodes: 3, cores: 0.5}, dir: dir, src: src, apart: missing == nil, away: 12 * time.Second}
+	l := lab{settings: settings{program: program, nodes: 3, cores: 0.65}, dir: dir, src: src, apart: missing == nil, away: 10 * time.Second}
 	roles := []role{worker, leader, worker}
 	for i, f := range can {
 		t.Run(f.name+" of a "+string(roles[i]), func(t *testing.T) {
