@@ -45,9 +45,12 @@ lint:
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 
-bench: ## benchmarks of every hot path
+bench: ## benchmarks of every hot path, then malla beside ffmpeg (ARGS='-help' lists its parts; with ARGS only those)
 	@.ci/install go ffmpeg
-	$(GO) test -run '^$$' -bench . -benchmem -timeout 20m ./...
+	@$(MAKE) --no-print-directory build
+	@$(GO) build -buildvcs=false -o bin/bench ./examples/bench
+	@if [ -z '$(ARGS)' ]; then $(GO) test -run '^$$' -bench . -benchmem -timeout 20m ./...; fi
+	@exec bin/bench $(ARGS)
 
 demo: ## three nodes on this machine: upload, convert to every format, share, fetch elsewhere (ARGS=--exit to end by itself)
 	@.ci/install go ffmpeg
@@ -55,7 +58,7 @@ demo: ## three nodes on this machine: upload, convert to every format, share, fe
 	@$(GO) build -buildvcs=false -o bin/demo ./examples/demo
 	@exec bin/demo $(ARGS)
 
-chaos: ## five nodes under load while a random one is killed every few seconds; then everything is checked (ARGS=)
+chaos: ## five nodes under load while a random one is killed every few seconds; then everything is checked (ARGS=conversion: a film in segments)
 	@.ci/install go ffmpeg
 	@$(MAKE) --no-print-directory build
 	@$(GO) build -buildvcs=false -o bin/chaos ./examples/chaos

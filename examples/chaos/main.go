@@ -5,11 +5,17 @@
 // and that every conversion that was acknowledged ended once, with one right
 // output. It prints a table and leaves nothing behind.
 //
+// `chaos conversion` has one film of 40 segments converted again and again
+// instead, each time on a new mesh of which a node, a worker or the leader, is
+// killed, halted or cut off in the middle, and comes back later. It prints how
+// long that took and how much was done twice.
+//
 // It ends with 0 only if every check held. A run can be repeated with its seed,
 // as far as processes and networks can.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -32,16 +38,28 @@ type settings struct {
 	seconds int
 	seed    uint64
 	keep    bool
+	cores   float64
 }
 
 func main() {
 	var s settings
 	flag.StringVar(&s.program, "program", "bin/malla", "the malla binary to run")
-	flag.IntVar(&s.nodes, "nodes", 5, "how many nodes; at least three")
+	flag.IntVar(&s.nodes, "nodes", 0, "how many nodes, at least three; 0: five, of conversions three")
+	flag.Float64Var(&s.cores, "cores", 0.4, "conversion: of each node")
 	flag.IntVar(&s.seconds, "seconds", 60, "how long nodes are killed")
 	flag.Uint64Var(&s.seed, "seed", 0, "of what is random; 0 picks one")
 	flag.BoolVar(&s.keep, "keep", false, "leave data and logs for a look")
 	flag.Parse()
+	act, nodes := run, 5
+	switch flag.Arg(0) {
+	case "":
+	case "conversion":
+		act, nodes = conversions, 3
+	default:
+		fmt.Fprintf(os.Stderr, "chaos: there is no %q: say conversion, or nothing\n", flag.Arg(0))
+		os.Exit(2)
+	}
+	s.nodes = cmp.Or(s.nodes, nodes)
 	if s.nodes < 3 {
 		fmt.Fprintln(os.Stderr, "chaos: a mesh bears the loss of a node from three on")
 		os.Exit(2)
@@ -51,7 +69,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, s); err != nil {
+	if err := act(ctx, s); err != nil {
 		fmt.Fprintf(os.Stderr, "chaos: %v (seed %d)\n", err, s.seed)
 		stop()
 		os.Exit(1)

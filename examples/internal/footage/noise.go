@@ -13,8 +13,19 @@ const NoiseRate = 2 * 44100
 // or guess. The same seed gives the same bytes.
 func Noise(seed uint64, size int) []byte {
 	size &^= 1
-	file := make([]byte, 0, 44+size)
+	file := append(make([]byte, 0, 52+size), waveHeader(size)...)
+	sound := rand.New(rand.NewPCG(seed, 0))
+	for len(file) < 44+size {
+		file = binary.LittleEndian.AppendUint64(file, sound.Uint64())
+	}
+	return file[:44+size]
+}
+
+// waveHeader is the beginning of a WAV file, 16 bits mono at 44.1 kHz, before
+// so many bytes of sound.
+func waveHeader(size int) []byte {
 	le := binary.LittleEndian
+	var file []byte
 	file = append(file, "RIFF"...)
 	file = le.AppendUint32(file, uint32(36+size))
 	file = append(file, "WAVEfmt "...)
@@ -27,9 +38,5 @@ func Noise(seed uint64, size int) []byte {
 	file = le.AppendUint16(file, 16)        // bits a sample
 	file = append(file, "data"...)
 	file = le.AppendUint32(file, uint32(size))
-	sound := rand.New(rand.NewPCG(seed, 0))
-	for len(file) < 44+size {
-		file = le.AppendUint64(file, sound.Uint64())
-	}
-	return file[:44+size]
+	return file
 }

@@ -2,8 +2,9 @@
 // examples that show what happens when one of them is killed.
 //
 // Every node gets the same command line: the addresses of all, and how many
-// form the mesh. Addresses are on 127.0.0.1 and stay the same over restarts;
-// data directories and logs lie in one directory that Close removes.
+// form the mesh. Addresses are on 127.0.0.1, or each in a network of its own that
+// can be cut, and stay the same over restarts; data directories and logs lie in
+// one directory that Close removes.
 package mesh
 
 import (
@@ -27,19 +28,23 @@ type Config struct {
 	Nodes   int      // how many; at least one
 	Dir     string   // made for data and logs; it must not exist yet
 	Flags   []string // more flags for each `serve`
+	Cores   float64  // that each node may use with all its children; 0: no limit
+	Apart   bool     // each node in a network of its own, so that it can be cut off
 }
 
 // A Mesh is a number of running nodes, counted from zero. Its methods may be
 // called from several goroutines, but not two of them for one node at once.
 type Mesh struct {
-	cfg    Config
-	secret string
-	nodes  []*node
+	cfg     Config
+	secret  string
+	nodes   []*node
+	network *network // nil where the nodes share ours
 }
 
 // node is one process, or the place of one that was killed.
 type node struct {
-	name, http, gossip, peer string
+	name, host, http, gossip, peer string
+	throttle                       throttle // nil: none
 
 	mu   sync.Mutex // guards proc
 	proc *process   // nil while killed
@@ -58,15 +63,8 @@ func Start(ctx context.Context, cfg Config) (*Mesh, error) {
 	var key [32]byte
 	rand.Read(key[:])
 	m := &Mesh{cfg: cfg, secret: hex.EncodeToString(key[:])}
-	ports, err := freePorts(3 * cfg.Nodes)
-	if err != nil {
+	if err := m.place(); err != nil {
 		return nil, err
-	}
-	for i := range cfg.Nodes {
-		m.nodes = append(m.nodes, &node{
-			name: fmt.Sprintf("node%d", i+1),
-			http: ports[3*i], gossip: ports[3*i+1], peer: ports[3*i+2],
-		})
 	}
 	for i := range m.nodes {
 		if err := m.Restart(i); err != nil {
@@ -79,6 +77,36 @@ func Start(ctx context.Context, cfg Config) (*Mesh, error) {
 		}
 	}
 	return m, nil
+}
+
+// place gives every node its addresses and its share.
+func (m *Mesh) place() error {
+	for i := range m.cfg.Nodes {
+		n := &node{name: fmt.Sprintf("node%d", i+1), host: "127.0.0.1"}
+		if m.cfg.Cores > 0 {
+			n.throttle = newThrottle("malla-"+m.secret[:8]+"-"+n.name, m.cfg.Cores)
+		}
+		m.nodes = append(m.nodes, n)
+	}
+	if m.cfg.Apart {
+		var err error
+		if m.network, err = newNetwork(m.cfg.Nodes); err != nil {
+			return errors.Join(err, m.Stop())
+		}
+		for i, n := range m.nodes {
+			n.host = m.network.host(i)
+			n.http, n.gossip, n.peer = n.host+":8000", n.host+":7946", n.host+":7947"
+		}
+		return nil
+	}
+	ports, err := freePorts(3 * m.cfg.Nodes)
+	if err != nil {
+		return errors.Join(err, m.Stop())
+	}
+	for i, n := range m.nodes {
+		n.http, n.gossip, n.peer = ports[3*i], ports[3*i+1], ports[3*i+2]
+	}
+	return nil
 }
 
 // Len is how many nodes the mesh has, running or not.
@@ -112,21 +140,39 @@ func (m *Mesh) Restart(i int) error {
 	if n.proc != nil && !n.proc.exited() {
 		return nil
 	}
-	var join []string
-	for _, other := range m.nodes {
-		join = append(join, other.gossip)
-	}
 	args := append([]string{
 		"serve", "--name", n.name, "--data", filepath.Join(m.cfg.Dir, n.name),
-		"--http", n.http, "--gossip", n.gossip, "--peer", n.peer, "--advertise", "127.0.0.1",
-		"--bootstrap-expect", fmt.Sprint(len(m.nodes)), "--join", strings.Join(join, ","),
-	}, m.cfg.Flags...)
-	p, err := start(m.cfg.Program, args, m.environment(), m.LogFile(i))
+		"--http", n.http, "--gossip", n.gossip, "--peer", n.peer, "--advertise", n.host,
+	}, append(m.joining(), m.cfg.Flags...)...)
+	program := m.cfg.Program
+	if m.network != nil {
+		program, args = m.network.command(i, program, args)
+	}
+	p, err := start(program, args, m.environment(), m.LogFile(i))
 	if err != nil {
 		return fmt.Errorf("start %s: %w", n.name, err)
 	}
 	n.proc = p
+	if n.throttle == nil {
+		return nil
+	}
+	if err := n.throttle.add(p.cmd.Process.Pid); err != nil && !p.exited() {
+		return fmt.Errorf("limit %s: %w", n.name, err)
+	}
 	return nil
+}
+
+// joining are the flags by which the nodes find each other. One alone makes a
+// mesh of its own only if it is told of no others.
+func (m *Mesh) joining() []string {
+	if len(m.nodes) == 1 {
+		return nil
+	}
+	var all []string
+	for _, n := range m.nodes {
+		all = append(all, n.gossip)
+	}
+	return []string{"--bootstrap-expect", fmt.Sprint(len(m.nodes)), "--join", strings.Join(all, ",")}
 }
 
 // environment is ours without what would change a node behind our back.
@@ -208,16 +254,32 @@ func (m *Mesh) Stop() error {
 		all.Go(func() {
 			n.mu.Lock()
 			defer n.mu.Unlock()
-			if n.proc == nil {
-				return
-			}
-			if err := n.proc.terminate(10 * time.Second); err != nil {
-				errs[i] = fmt.Errorf("stop %s: %w", n.name, err)
-			}
-			n.proc = nil
+			errs[i] = n.end()
 		})
 	}
 	all.Wait()
+	if m.network != nil {
+		errs = append(errs, m.network.close())
+	}
+	return errors.Join(errs...)
+}
+
+// end asks the node to end, and gives its share back. n.mu is held.
+func (n *node) end() error {
+	var errs []error
+	if n.throttle != nil {
+		n.throttle.release()
+	}
+	if n.proc != nil {
+		resume(n.proc.cmd.Process.Pid) // a paused one would not hear it
+		if err := n.proc.terminate(10 * time.Second); err != nil {
+			errs = append(errs, fmt.Errorf("stop %s: %w", n.name, err))
+		}
+		n.proc = nil
+	}
+	if n.throttle != nil {
+		errs = append(errs, n.throttle.close())
+	}
 	return errors.Join(errs...)
 }
 

@@ -1,0 +1,158 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func startTwo(t *testing.T, cfg Config) *Mesh {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	cfg.Program, cfg.Nodes, cfg.Dir = os.Args[0], 2, filepath.Join(t.TempDir(), "mesh")
+	m, err := Start(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+// answers waits until the node answers, or does not.
+func answers(t *testing.T, m *Mesh, i int, want bool) {
+	t.Helper()
+	var err error
+	for range 20 {
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		err = m.ask(ctx, i)
+		cancel()
+		if (err == nil) == want {
+			return
+		}
+	}
+	t.Fatalf("%s answers: %v, want %v", m.Name(i), err == nil, want)
+}
+
+func TestPausedNodeComesBack(t *testing.T) {
+	if len(family(os.Getpid())) == 0 {
+		t.Skip("there is no /proc")
+	}
+	m := startTwo(t, Config{})
+	m.Pause(1)
+	answers(t, m, 1, false)
+	answers(t, m, 0, true)
+	m.Continue(1)
+	answers(t, m, 1, true)
+	m.Pause(1) // and ends in Close all the same
+}
+
+func TestNodeIsCutOffAndHealed(t *testing.T) {
+	if err := CanStandApart(); err != nil {
+		t.Skip(err)
+	}
+	m := startTwo(t, Config{Apart: true})
+	if err := m.Partition(1); err != nil {
+		t.Fatal(err)
+	}
+	answers(t, m, 1, false)
+	answers(t, m, 0, true)
+	if err := m.Heal(1); err != nil {
+		t.Fatal(err)
+	}
+	answers(t, m, 1, true)
+	name := m.network.name
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob("/run/netns/" + name + "*")
+	if err != nil || len(left) > 0 {
+		t.Errorf("left of the network: %v, %v", left, err)
+	}
+}
+
+func TestNodesThatShareANetworkAreNotCutOff(t *testing.T) {
+	m := startTwo(t, Config{})
+	if err := errors.Join(m.Partition(0), m.Heal(0)); !errors.Is(err, ErrTogether) {
+		t.Error(err)
+	}
+}
+
+func TestNodesObeyTheirQuota(t *testing.T) {
+	if ThrottleKind() != "cgroup quota" {
+		t.Skip("no cgroup takes a processor quota here")
+	}
+	m := startTwo(t, Config{Cores: 0.4})
+	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", m.PID(0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := m.nodes[0].throttle.(*quota)
+	if !strings.Contains(string(groups), "/"+filepath.Base(q.dir)+"\n") {
+		t.Errorf("not in %s:\n%s", q.dir, groups)
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(q.dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s after Close: %v", q.dir, err)
+	}
+}
+
+func TestSignalsHoldANodeToItsShare(t *testing.T) {
+	if len(family(os.Getpid())) == 0 {
+		t.Skip("there is no /proc")
+	}
+	m := startTwo(t, Config{})
+	d := &dutyCycle{cores: 0.5}
+	if err := d.add(m.PID(0)); err != nil {
+		t.Fatal(err)
+	}
+	answers(t, m, 0, true) // which takes next to nothing
+	d.cores = 0
+	if err := d.add(m.PID(0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.close(); err != nil {
+		t.Fatal(err)
+	}
+	answers(t, m, 0, true)
+}
+
+func TestOverdrawn(t *testing.T) {
+	for what, tc := range map[string]struct {
+		passed, used time.Duration
+		want         bool
+	}{
+		"idle":           {time.Second, 0, false},
+		"at its share":   {time.Second, 400 * time.Millisecond, false},
+		"above it":       {time.Second, 410 * time.Millisecond, true},
+		"two cores busy": {50 * time.Millisecond, 100 * time.Millisecond, true},
+	} {
+		if got := overdrawn(0.4, tc.passed, tc.used); got != tc.want {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+}
+
+func TestParseStat(t *testing.T) {
+	got, err := parseStat([]byte("42 (a ) b (c)) S 7 42 42 0 -1 4194560 100 200 0 0 31 9 300 20 30 10 4 0 1 2"))
+	want := member{pid: 42, parent: 7, used: 400 * time.Millisecond, reaped: 3200 * time.Millisecond}
+	if err != nil || got != want {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, text := range []string{"", "1", "x (y) S 1", "1 (y) S a b c d e f g h i j k l m n o"} {
+		if _, err := parseStat([]byte(text)); err == nil {
+			t.Errorf("%q was read", text)
+		}
+	}
+}
