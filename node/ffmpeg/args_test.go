@@ -65,6 +65,7 @@ var asks = []struct {
 	{"song to m4a by size", "m4a", `{"size_mb": 0.2}`, songInfo, loudness{}},
 	{"rich film to mkv, part, louder", "mkv", `{"from": 1.5, "to": 4, "loudness": -16}`, richInfo, loudness{integrated: -20, truePeak: -3}},
 	{"rich film to mp4 by size", "mp4", `{"size_mb": 5}`, richInfo, loudness{}},
+	{"film to mkv in other words", "mkv", `{"resolution": "240p", "from": 1, "loudness": -16, "video_codec": "ffv1"}`, richInfo, loudness{}},
 	{"film to mkv, sound copied", "mkv", `{"resolution": "240p"}`, Info{Container: MOV, Kind: Video, Duration: 10, Streams: []Stream{filmInfo.Streams[0], {Index: 1, Type: "audio", Codec: "aac", Profile: "LC", Channels: 2, SampleRate: 44100}}}, loudness{}},
 	{"low song to ogg by size", "ogg", `{"size_mb": 0.1}`, oggInfo, loudness{}},
 }
@@ -139,6 +140,14 @@ func everyCall(t *testing.T) map[string][]string {
 			t.Fatal(err)
 		}
 		calls["film to "+format+" by "+h.name] = args
+		o := Options{VideoCodec: codec, Encoder: hardware, VideoBitrate: 2_000_000, Resolution: "240p", FPS: 10, From: 1}
+		if codec == x264.Name {
+			o.Profile = "baseline"
+		}
+		if args, err = ConvertArgs(Params{Input: "/job/in", Output: "/job/out", Info: filmInfo, Format: format, Options: o, Hardware: h.name, Threads: 2}); err != nil {
+			t.Fatal(err)
+		}
+		calls["film to "+format+" by "+h.name+", as asked"] = args
 	}
 	return calls
 }

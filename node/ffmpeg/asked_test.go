@@ -228,3 +228,19 @@ func TestSilenceAndSilentFilmsHaveNoLoudness(t *testing.T) {
 		t.Errorf("%+v", out)
 	}
 }
+
+func TestEachSoundHasItsOwnLoudness(t *testing.T) {
+	r := newRunner(t, Limits{})
+	in := makeMedia(t, "in.mkv", "-f", "lavfi", "-i", "testsrc2=size=64x48:rate=5:duration=4", "-f", "lavfi", "-i", "anoisesrc=d=4:c=pink:r=48000:a=0.02:seed=1",
+		"-f", "lavfi", "-i", "anoisesrc=d=4:c=pink:r=48000:a=0.4:seed=2", "-map", "0", "-map", "1", "-map", "2", "-c:v", "mpeg4", "-c:a", "flac")
+	out, path := asked(t, r, in, "mkv", `{"loudness": -20, "preset": "ultrafast"}`)
+	if sounds(out) != 2 {
+		t.Fatalf("%+v", out)
+	}
+	for _, track := range []string{"0", "1"} {
+		one := makeMedia(t, "one.wav", "-i", path, "-map", "0:a:"+track)
+		if got := loud(t, one); !near(got, -20, 1) {
+			t.Errorf("sound %s: %v LUFS", track, got)
+		}
+	}
+}

@@ -10,7 +10,7 @@
 // and numbers are parsed and printed again.
 //
 // Deciding is pure: [Sniff], [ParseOptions], [Wish], [CheckFit],
-// [CheckOptions], [Carry], [Copies], [ConvertArgs], [RestArgs], [Recipe],
+// [CheckOptions], [Carry], [Copies], [ConvertArgs], [RestArgs], [RecipeOf],
 // [Needs], [NeedBits], [Policy.Check] and [CheckOutput] are functions without
 // I/O. Acting is [Runner]: [Runner.Probe], [Runner.Convert],
 // [Runner.Describe], [Runner.Generate], [Runner.ProbeHardware].

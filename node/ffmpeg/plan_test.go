@@ -201,3 +201,79 @@ func TestCostsAreLearnedByClass(t *testing.T) {
 		}
 	}
 }
+
+func TestReasonsThatNeedNoIndex(t *testing.T) {
+	info, x := feature720(600)
+	good := info
+	good.Streams = slices.Clone(info.Streams)
+	good.Streams[0].PixFmt = "yuv420p"
+	stream := info
+	stream.Container = MPEGTS
+	for _, row := range []struct {
+		name   string
+		info   Info
+		format string
+		o      Options
+		rate   float64
+		why    string
+	}{
+		{"a film that fits", good, "mp4", Options{}, 0, "copied without encoding"},
+		{"a film that fits, asked for otherwise", good, "mp4", Options{Copy: copyNever}, 0, ""},
+		{"a chip", info, "mp4", Options{Encoder: hardware}, 0, "Hardware"},
+		{"a size", info, "mp4", Options{SizeMB: 100}, 0, "two passes"},
+		{"a bitrate", info, "mp4", Options{VideoBitrate: 1_000_000}, 0, "two passes"},
+		{"a rate of pictures", info, "mp4", Options{FPS: 10}, 0, "pictures a second"},
+		{"a part", info, "mp4", Options{From: 10}, 0, "Only a part"},
+		{"exact pixels", info, "mkv", Options{VideoCodec: "ffv1"}, 0, "FFV1"},
+		{"a transport stream", stream, "mp4", Options{}, 0, "transport stream"},
+		{"little work, as was learned", info, "mp4", Options{}, 0.1, "short work"},
+		{"another size of picture", info, "mp4", Options{Resolution: "480p", Channels: 2, Loudness: -16}, 0, ""},
+		{"sound", info, "mp3", Options{}, 0, ""},
+	} {
+		if got := StaysWhole(row.info, row.format, row.o, row.rate); (got == "") != (row.why == "") || !strings.Contains(got, row.why) {
+			t.Errorf("%s: %q, want %q", row.name, got, row.why)
+		}
+		if plan := split(t, row.info, x, row.format, row.o, row.rate); row.why != "" && !strings.Contains(plan.Whole, row.why) {
+			t.Errorf("%s: with an index %q", row.name, plan.Whole)
+		} else if row.why == "" && row.format != "mp3" && (plan.RestCost <= 0 || plan.JoinCost <= 0) {
+			t.Errorf("%s: %+v", row.name, plan)
+		}
+	}
+}
+
+func TestUnitsCountWhatIsEncoded(t *testing.T) {
+	info, _ := feature720(100)
+	good := info
+	good.Streams = slices.Clone(info.Streams)
+	good.Streams[0].PixFmt, good.Streams[1].Profile = "yuv420p", "LC"
+	song := Info{Container: WAV, Kind: Audio, Duration: 1, Streams: []Stream{{Type: "audio", Codec: "pcm_s16le", Channels: 2, SampleRate: 44100}}}
+	for _, row := range []struct {
+		name   string
+		info   Info
+		format string
+		o      Options
+		want   int64
+	}{
+		{"a film", info, "mp4", Options{}, 2500 * 1280 * 720},
+		{"a smaller one", info, "mp4", Options{Resolution: "360p"}, 2500 * 640 * 360},
+		{"slower", info, "mp4", Options{FPS: 5}, 500 * 1280 * 720},
+		{"a part", info, "mp4", Options{From: 10, To: 20}, 250 * 1280 * 720},
+		{"a copied film", good, "mp4", Options{}, 0},
+		{"a song", song, "mp3", Options{}, 1000},
+		{"a copied song", song, "wav", Options{}, 0},
+		{"the sound of a film", info, "mp3", Options{To: 2}, 2000},
+	} {
+		if got := Units(row.info, row.format, row.o); got != row.want {
+			t.Errorf("%s: %d, want %d", row.name, got, row.want)
+		}
+	}
+	if got := (Segment{From: 0, To: 2500}).Units(info, Options{Resolution: "360p"}); got != 2500*640*360 {
+		t.Errorf("a segment: %d", got)
+	}
+	if cost := Cost(good, "mp4", Options{}, 0); cost > 0.5 {
+		t.Errorf("a remux costs %.1f s", cost)
+	}
+	if a, b := CostClass("mp4", Options{SizeMB: 1}), CostClass("mp4", Options{}); a == b {
+		t.Errorf("two passes are of the class %s", a)
+	}
+}

@@ -129,6 +129,20 @@ func TestProbeTellsRotationChaptersLanguageAndSubtitles(t *testing.T) {
 	}
 }
 
+// Some muxers count a Matroska file's duration from zero, some from its first
+// picture: both are as long as they last.
+func TestMatroskaThatBeginsLateIsMeasured(t *testing.T) {
+	r := newRunner(t, Limits{})
+	late := makeMedia(t, "late.mkv", "-i", film(t), "-c", "copy", "-output_ts_offset", "5.1")
+	info := probe(t, r, late)
+	if !near(info.Duration, 2, 0.1) || !info.Measured || info.Estimated {
+		t.Errorf("%v s, measured %v", info.Duration, info.Measured)
+	}
+	if out := convert(t, r, Params{Input: late, Info: info, Format: "mp4", Options: Options{Preset: "ultrafast"}, Threads: 1}); !near(out.Duration, 2, 0.1) {
+		t.Errorf("the output is %v s", out.Duration)
+	}
+}
+
 func TestProbeRefusesWhatIsNotMedia(t *testing.T) {
 	r := newRunner(t, Limits{})
 	secret := film(t)

@@ -10,21 +10,21 @@ import (
 
 func TestPurposesAreAsks(t *testing.T) {
 	rows := []struct{ name, raw, format, recipe string }{
-		{"phone", ``, "mp4", "v1 mp4 libx264 crf=23 preset=medium aac bitrate=128k profile=main resolution=720p channels=2"},
-		{"Web", `{}`, "mp4", "v1 mp4 libx264 crf=23 preset=medium aac bitrate=160k resolution=1080p channels=2"},
-		{"web-open", ``, "webm", "v1 webm libvpx-vp9 crf=31 preset=veryfast libopus bitrate=128k resolution=1080p channels=2"},
-		{"small", ``, "mp4", "v1 mp4 libx264 crf=28 preset=medium aac bitrate=64k resolution=480p channels=2"},
-		{"lossless", ``, "mkv", "v1 mkv ffv1 flac"},
-		{"podcast", ``, "mp3", "v1 mp3 libmp3lame bitrate=96k channels=2 loudness=-16"},
-		{"music-archive", ``, "flac", "v1 flac flac compression=8"},
+		{"phone", ``, "mp4", "v2 mp4 libx264 crf=23 preset=medium aac bitrate=128k profile=main resolution=720p channels=2"},
+		{"Web", `{}`, "mp4", "v2 mp4 libx264 crf=23 preset=medium aac bitrate=160k resolution=1080p channels=2"},
+		{"web-open", ``, "webm", "v2 webm libvpx-vp9 crf=31 preset=veryfast libopus bitrate=128k resolution=1080p channels=2"},
+		{"small", ``, "mp4", "v2 mp4 libx264 crf=28 preset=medium aac bitrate=64k resolution=480p channels=2"},
+		{"lossless", ``, "mkv", "v2 mkv ffv1 flac"},
+		{"podcast", ``, "mp3", "v2 mp3 libmp3lame bitrate=96k channels=2 loudness=-16"},
+		{"music-archive", ``, "flac", "v2 flac flac compression=8"},
 		// What the user chose counts.
-		{"web", `{"crf": 20, "resolution": "720p", "from": 5}`, "mp4", "v1 mp4 libx264 crf=20 preset=medium aac bitrate=160k resolution=720p channels=2 from=5"},
-		{"web", `{"size_mb": 25}`, "mp4", "v1 mp4 libx264 preset=medium aac bitrate=160k size_mb=25 resolution=1080p channels=2"},
-		{"web", `{"video_bitrate": "2M"}`, "mp4", "v1 mp4 libx264 preset=medium aac bitrate=160k video_bitrate=2000k resolution=1080p channels=2"},
-		{"phone", `{"video_codec": "mpeg4"}`, "mp4", "v1 mp4 mpeg4 aac bitrate=128k resolution=720p channels=2"},
-		{"phone", `{"crf": 0}`, "mp4", "v1 mp4 libx264 crf=0 preset=medium aac bitrate=128k resolution=720p channels=2"},
-		{"podcast", `{"size_mb": 20, "channels": 1}`, "mp3", "v1 mp3 libmp3lame size_mb=20 channels=1 loudness=-16"},
-		{"lossless", `{"video_codec": "libx264"}`, "mkv", "v1 mkv libx264 crf=23 preset=medium aac"},
+		{"web", `{"crf": 20, "resolution": "720p", "from": 5}`, "mp4", "v2 mp4 libx264 crf=20 preset=medium aac bitrate=160k resolution=720p channels=2 from=5"},
+		{"web", `{"size_mb": 25}`, "mp4", "v2 mp4 libx264 preset=medium aac bitrate=160k size_mb=25 resolution=1080p channels=2"},
+		{"web", `{"video_bitrate": "2M"}`, "mp4", "v2 mp4 libx264 preset=medium aac bitrate=160k video_bitrate=2000k resolution=1080p channels=2"},
+		{"phone", `{"video_codec": "mpeg4"}`, "mp4", "v2 mp4 mpeg4 aac bitrate=128k resolution=720p channels=2"},
+		{"phone", `{"crf": 0}`, "mp4", "v2 mp4 libx264 crf=0 preset=medium aac bitrate=128k resolution=720p channels=2"},
+		{"podcast", `{"size_mb": 20, "channels": 1}`, "mp3", "v2 mp3 libmp3lame size_mb=20 channels=1 loudness=-16"},
+		{"lossless", `{"video_codec": "libx264"}`, "mkv", "v2 mkv libx264 crf=23 preset=medium aac"},
 	}
 	for _, row := range rows {
 		format, o, err := Wish(row.name, "", json.RawMessage(row.raw))
@@ -92,11 +92,11 @@ func TestTheArchiveIsExact(t *testing.T) {
 
 func TestWishes(t *testing.T) {
 	for _, row := range []struct{ purpose, format, raw, recipe, problem string }{
-		{"", "MP4", ``, "v1 mp4 libx264 crf=23 preset=medium aac bitrate=128k", ""},
-		{"", "mp3", `{"bitrate": "96k"}`, "v1 mp3 libmp3lame bitrate=96k", ""},
-		{"phone", "mkv", ``, "v1 mkv libx264 crf=23 preset=medium aac bitrate=128k profile=main resolution=720p channels=2", ""},
-		{"phone", "webm", `{"crf": 40}`, "v1 webm libvpx-vp9 crf=40 preset=medium libopus bitrate=128k resolution=720p channels=2", ""},
-		{"music-archive", "wav", ``, "v1 wav pcm_s16le", ""},
+		{"", "MP4", ``, "v2 mp4 libx264 crf=23 preset=medium aac bitrate=128k", ""},
+		{"", "mp3", `{"bitrate": "96k"}`, "v2 mp3 libmp3lame bitrate=96k", ""},
+		{"phone", "mkv", ``, "v2 mkv libx264 crf=23 preset=medium aac bitrate=128k profile=main resolution=720p channels=2", ""},
+		{"phone", "webm", `{"crf": 40}`, "v2 webm libvpx-vp9 crf=40 preset=medium libopus bitrate=128k resolution=720p channels=2", ""},
+		{"music-archive", "wav", ``, "v2 wav pcm_s16le", ""},
 		{"", "", ``, "", "output_format: choose one of"},
 		{"", "txt", ``, "", "output_format: choose one of"},
 		{"lossless", "mp4", ``, "", "output_format: cannot be mp4 for the purpose lossless; leave it out for mkv"},

@@ -7,7 +7,7 @@ import (
 )
 
 // recipeVersion changes when equal settings begin to give other bytes.
-const recipeVersion = "1"
+const recipeVersion = "2"
 
 // settings are a format and options with every default filled in.
 type settings struct {
@@ -186,6 +186,27 @@ func Recipe(format string, o Options) (string, error) {
 		words = append(words, "quality="+number(s.quality))
 	}
 	return strings.Join(append(words, s.extras()...), " "), nil
+}
+
+// RecipeOf is the recipe of a conversion of one file: [Recipe], and what of the
+// file is copied, since a file whose codec fits is encoded only where the user
+// asked for something, be it the default. Its errors are those of [Carry].
+func RecipeOf(info Info, format string, o Options) (string, error) {
+	recipe, err := Recipe(format, o)
+	if err != nil {
+		return "", err
+	}
+	copied, err := Copies(info, format, o)
+	if err != nil {
+		return "", err
+	}
+	if copied.Film {
+		recipe += " film=copied"
+	}
+	if copied.Sound {
+		recipe += " sound=copied"
+	}
+	return recipe, nil
 }
 
 // extras are the words for what is not done unless it is asked for.

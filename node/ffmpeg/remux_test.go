@@ -67,6 +67,10 @@ func TestCopiesOnlyWhatNeedsNoEncoding(t *testing.T) {
 		if got, err := Copies(row.info, row.format, o); err != nil || got != row.want {
 			t.Errorf("%s: %+v %v", row.name, got, err)
 		}
+		recipe, err := RecipeOf(row.info, row.format, o)
+		if err != nil || strings.Contains(recipe, "film=copied") != row.want.Film || strings.Contains(recipe, "sound=copied") != row.want.Sound {
+			t.Errorf("%s: recipe %q, %v", row.name, recipe, err)
+		}
 		o.Copy = copyNever
 		if got, err := Copies(row.info, row.format, o); err != nil || got != (Copying{}) {
 			t.Errorf("%s: copied in spite of never", row.name)

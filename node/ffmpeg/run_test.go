@@ -411,3 +411,40 @@ func TestGenerateEveryFormat(t *testing.T) {
 		t.Error("a film as text")
 	}
 }
+
+func TestCrashesAreToldApart(t *testing.T) {
+	for _, row := range []struct {
+		state, stderr string
+		kind          Kind
+		crash         bool
+	}{
+		{"signal: segmentation fault", "", Unexpected, true},
+		{"signal: aborted", "Error while decoding stream", Unexpected, true},
+		{"signal: aborted", "malloc of 99 failed", Memory, true},
+		{"signal: illegal instruction", "", Unexpected, true},
+		{"signal: killed", "", Memory, true},
+		{"signal: file size limit exceeded", "", TooLarge, false},
+		{"exit status 255", "", Unexpected, false},
+		{"exit status 1", "Invalid data found", Damaged, false},
+	} {
+		err := failure(outcome{state: row.state, stderr: row.stderr}, "", Progress{}, time.Hour)
+		var told *Error
+		if !errors.As(err, &told) || told.Kind != row.kind || told.Crash() != row.crash {
+			t.Errorf("%s %s: %+v", row.state, row.stderr, err)
+		}
+	}
+}
+
+func TestSongsGoBeforeFilms(t *testing.T) {
+	for _, row := range []struct {
+		p    Params
+		want Niceness
+	}{
+		{Params{Format: "mp4"}, FilmNiceness}, {Params{Format: "mp3"}, SongNiceness},
+		{Params{Format: "mp4", Priority: SongNiceness}, SongNiceness}, {Params{Format: "mp3", Priority: FilmNiceness}, FilmNiceness},
+	} {
+		if got := row.p.niceness(); got != row.want {
+			t.Errorf("%+v: %d", row.p, got)
+		}
+	}
+}

@@ -59,17 +59,32 @@ func boundArgs(p Params, s settings) []string {
 // ffmpeg keeps their times: one that begins before the part would move all of it
 // back, one that ends after it would make it longer.
 func partArgs(s settings, c Carriage) []string {
+	var args []string
+	for i, sub := range c.Subtitles {
+		if outside := s.outside(sub); outside != "" {
+			args = append(args, "-bsf:s:"+strconv.Itoa(i), "noise=drop="+outside)
+		}
+	}
+	return args
+}
+
+// outside is ffmpeg's expression for subtitles that are not of the part alone.
+func (s settings) outside(sub Subtitle) string {
 	var outside []string
 	if s.from != 0 {
 		outside = append(outside, `lt(pts\,0)`)
 	}
-	if s.to != 0 {
-		outside = append(outside, `gt(pts+d\,`+number(micro(s.to-s.from+boundSlack))+`/tb)`)
+	if end := number(micro(s.to - s.from + boundSlack)); s.to != 0 {
+		unit := "1/tb"
+		if matroska := s.format.container == Matroska || s.format.container == WebM; matroska && sub.Encoder != "copy" {
+			// FFmpeg 5 counts microseconds until it has written the head of
+			// the file, then milliseconds, and always tells the former. No
+			// subtitle is shown for 100 s.
+			unit = `if(gt(d\,100000)\,1000000\,1000)`
+		}
+		outside = append(outside, `gt(pts+d\,`+end+"*"+unit+")")
 	}
-	if len(c.Subtitles) == 0 || len(outside) == 0 {
-		return nil
-	}
-	return []string{"-bsf:s", "noise=drop=" + strings.Join(outside, "+")}
+	return strings.Join(outside, "+")
 }
 
 // trimmed is how much of so many seconds is left; 0 is unknown in both.

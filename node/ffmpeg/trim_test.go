@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -82,5 +83,46 @@ func TestTrimBeyondTheEndIsRefused(t *testing.T) {
 		if err := CheckOptions(guess, "mp3", o); err != nil {
 			t.Errorf("%s, the duration is a guess: %v", raw, err)
 		}
+	}
+}
+
+// Two subtitles lie in the part, one over each of its ends.
+func TestTrimKeepsWhatLiesInThePart(t *testing.T) {
+	r := newRunner(t, Limits{})
+	srt := writeFile(t, "s.srt", []byte("1\n00:00:00,200 --> 00:00:01,500\nover the beginning\n\n2\n00:00:01,600 --> 00:00:02,000\nfirst\n\n"+
+		"3\n00:00:02,200 --> 00:00:02,800\nsecond\n\n4\n00:00:02,900 --> 00:00:03,900\nover the end\n"))
+	meta := writeFile(t, "m.txt", []byte(";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=2000\ntitle=One\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=2000\nEND=3500\ntitle=Two\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=3500\nEND=4000\ntitle=Three\n"))
+	in := makeMedia(t, "in.mkv", "-i", makeMedia(t, "in.mp4", countArgs...), "-i", srt, "-i", meta, "-map", "0", "-map", "1", "-map_chapters", "2", "-c", "copy", "-c:s", "srt")
+	for _, format := range []string{"mkv", "mp4", "mov", "webm"} {
+		t.Run(format, func(t *testing.T) {
+			t.Parallel()
+			raw := `{"from": 1, "to": 3, "preset": "ultrafast"}`
+			out, path := asked(t, r, in, format, raw)
+			// FFmpeg puts all a little later, for the beginning of the sound.
+			film, _ := out.Video()
+			var at []float64
+			var lines []string
+			for _, word := range strings.Fields(subtitle(t, path, "0")) {
+				if when, ok := parseTime(strings.Replace(word, ",", ".", 1)); ok && strings.Contains(word, ":") {
+					at = append(at, when-film.Start)
+				} else {
+					lines = append(lines, word)
+				}
+			}
+			if got := strings.Join(lines, " "); got != "1 --> first 2 --> second" {
+				t.Errorf("subtitles %s", got)
+			}
+			for i, want := range []float64{0.6, 1, 1.2, 1.8} {
+				if i >= len(at) || !near(at[i], want, 0.011) {
+					t.Errorf("subtitles at %v", at)
+				}
+			}
+			if out.Chapters != 2 || !near(out.Duration, 2, 0.12) || film.Start > 0.05 {
+				t.Errorf("%d chapters, %v s, from %v s", out.Chapters, out.Duration, film.Start)
+			}
+		})
+	}
+	if notes := Notes(probe(t, r, in), "mkv", Options{From: 1}); !slices.Contains(notes, "Subtitles that reach over an end of the part were left out.") {
+		t.Errorf("notes %q", notes)
 	}
 }

@@ -66,7 +66,7 @@ func newConversion(item state.Media, ask state.Conversion) (*conversion, error) 
 	if err = errors.Join(ffmpeg.CheckFit(c.info, c.format), ffmpeg.CheckOptions(c.info, c.format, c.options)); err != nil {
 		return nil, err
 	}
-	if c.recipe, err = ffmpeg.Recipe(c.format, c.options); err != nil {
+	if c.recipe, err = ffmpeg.RecipeOf(c.info, c.format, c.options); err != nil {
 		return nil, err
 	}
 	if c.needs, err = ffmpeg.NeedBits(c.format, c.options); err != nil {
