@@ -95,7 +95,8 @@ type Progress interface {
 type TaskProgress struct {
 	Fraction float64 `json:"fraction"`          // 0 to 1
 	Speed    float64 `json:"speed,omitempty"`   // seconds of media a second; 0 while unknown
-	Waiting  bool    `json:"waiting,omitempty"` // it is on its node but has not begun there yet
+	Waiting  bool    `json:"waiting,omitempty"` // it is on its node but others run before it
+	Moved    int64   `json:"moved,omitempty"`   // bytes fetched, written and stored: what moves where the others do not
 }
 
 // NodeStatus is a node as GET /nodes shows it. Who is no administrator gets the

@@ -111,7 +111,7 @@ func (l *leader) ask(ctx context.Context, view *state.View) schedule.Heard {
 func figures(theirs map[state.TaskID]httpapi.TaskProgress) map[state.TaskID]schedule.Figures {
 	all := make(map[state.TaskID]schedule.Figures, len(theirs))
 	for id, p := range theirs {
-		all[id] = schedule.Figures{Fraction: p.Fraction, Speed: p.Speed, Waiting: p.Waiting}
+		all[id] = schedule.Figures{Fraction: p.Fraction, Speed: p.Speed, Waiting: p.Waiting, Moved: p.Moved}
 	}
 	return all
 }

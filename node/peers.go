@@ -120,7 +120,7 @@ func (p *peers) Progress(ctx context.Context, tasks []state.Task) map[state.Task
 func (p *peers) own() map[state.TaskID]httpapi.TaskProgress {
 	all := map[state.TaskID]httpapi.TaskProgress{}
 	for id, f := range p.worker.Progress() {
-		all[id] = httpapi.TaskProgress{Fraction: f.Fraction, Speed: f.Speed, Waiting: f.Waiting}
+		all[id] = httpapi.TaskProgress{Fraction: f.Fraction, Speed: f.Speed, Waiting: f.Waiting, Moved: f.Moved}
 	}
 	return all
 }

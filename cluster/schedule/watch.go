@@ -12,6 +12,7 @@ type Figures struct {
 	Fraction float64 // that is done, 0..1
 	Speed    float64 // seconds of media a second
 	Waiting  bool    // it has not begun, since others run before it
+	Moved    int64   // bytes fetched, written and stored
 }
 
 // Heard is what the nodes that answered say of their tasks. A node that did not

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -97,6 +98,7 @@ func (w *Worker) make(ctx context.Context, t *try) (made product, err error) {
 		return product{}, fmt.Errorf("scratch folder: %w", err)
 	}
 	defer os.RemoveAll(t.dir)
+	w.note(t.attempt, func(r *running) { r.dir = t.dir })
 	return makers[t.task.Kind](w, ctx, t)
 }
 
@@ -128,14 +130,15 @@ func (w *Worker) room(t *try) int64 {
 // run calls a converter when there is a place for it, under the limits and with
 // the progress of the try.
 func (w *Worker) run(ctx context.Context, t *try, convert func(progress func(ffmpeg.Progress)) (ffmpeg.Report, error)) (ffmpeg.Report, error) {
+	w.note(t.attempt, func(r *running) { r.waiting = true })
 	leave, err := w.lanes.enter(ctx, t.task)
 	if err != nil {
 		return ffmpeg.Report{}, err
 	}
 	defer leave()
 	t.began = time.Now()
-	w.began(t.attempt)
-	return convert(func(p ffmpeg.Progress) { w.setProgress(t.attempt, p) })
+	w.note(t.attempt, func(r *running) { r.waiting = false })
+	return convert(func(p ffmpeg.Progress) { w.note(t.attempt, func(r *running) { r.progress = p }) })
 }
 
 // store puts the file at path onto enough nodes.
@@ -145,11 +148,24 @@ func (w *Worker) store(ctx context.Context, t *try, path string) (blobs.Blob, er
 		return blobs.Blob{}, fmt.Errorf("store output: %w", err)
 	}
 	defer f.Close()
-	blob, err := w.cfg.Intake.Write(ctx, t.output, f, blobs.MaxBlobSize)
+	counted := counter{f, func(n int) { w.note(t.attempt, func(r *running) { r.stored += int64(n) }) }}
+	blob, err := w.cfg.Intake.Write(ctx, t.output, counted, blobs.MaxBlobSize)
 	if err != nil {
 		return blobs.Blob{}, fmt.Errorf("store output: %w", err)
 	}
 	return blob, nil
+}
+
+// A counter tells how much is read through it.
+type counter struct {
+	io.Reader
+	tell func(n int)
+}
+
+func (c counter) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.tell(n)
+	return n, err
 }
 
 // discard drops an output that nobody wants, also when ctx has ended.

@@ -13,6 +13,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -94,8 +95,10 @@ type attempt struct {
 // running is an attempt under way on this node.
 type running struct {
 	stop     context.CancelFunc
-	began    bool // its converter runs, or did
+	waiting  bool // for a place in its lane
 	progress ffmpeg.Progress
+	dir      string // where its files grow; empty until there is one
+	stored   int64  // bytes of what it made that are on their way to other nodes
 }
 
 // Worker runs tasks. The zero value is not usable; see New.
@@ -187,26 +190,20 @@ func (w *Worker) forget(a attempt) {
 	delete(w.running, a)
 }
 
-func (w *Worker) began(a attempt) {
+// note changes what is known of an attempt under way.
+func (w *Worker) note(a attempt, change func(*running)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if r := w.running[a]; r != nil {
-		r.began = true
-	}
-}
-
-func (w *Worker) setProgress(a attempt, p ffmpeg.Progress) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if r := w.running[a]; r != nil {
-		r.progress = p
+		change(r)
 	}
 }
 
 // A Progress is how far a task under way is.
 type Progress struct {
 	ffmpeg.Progress
-	Waiting bool // for a place among the quick ones
+	Waiting bool  // for a place among the others of its lane
+	Moved   int64 // bytes that were fetched, written and stored so far
 }
 
 // Progress tells how far the tasks under way here are.
@@ -215,9 +212,24 @@ func (w *Worker) Progress() map[state.TaskID]Progress {
 	defer w.mu.Unlock()
 	all := make(map[state.TaskID]Progress, len(w.running))
 	for a, r := range w.running {
-		all[a.task] = Progress{r.progress, !r.began}
+		all[a.task] = Progress{r.progress, r.waiting, sizeOf(r.dir) + r.stored}
 	}
 	return all
+}
+
+// sizeOf is how many bytes the files of a folder have.
+func sizeOf(dir string) int64 {
+	if dir == "" {
+		return 0
+	}
+	var sum int64
+	entries, _ := os.ReadDir(dir) // it may be gone by now
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			sum += info.Size()
+		}
+	}
+	return sum
 }
 
 // Busy is the number of attempts under way.
