@@ -110,12 +110,12 @@ func packetArgs(path string, c Container, stream int) []string {
 		"-print_format", "compact=nokey=1",
 		"-select_streams", strconv.Itoa(stream),
 		"-show_entries", "packet=pts,dts,duration,size,pos,flags:stream=r_frame_rate,time_base:format=start_time"}
-	args = append(args, guards(c, probeList)...)
 	if c == MOV {
 		// Its index of samples tells all, so the film itself may be a hole, at
 		// which a parser would complain as at a damaged one.
 		args = append(args, "-fflags", "noparse")
 	}
+	args = append(args, guards(c, probeList)...)
 	return append(args, "-i", "file:"+path)
 }
 
