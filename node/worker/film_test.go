@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"time"
 
@@ -152,14 +153,19 @@ func TestMoreTasksThanPlacesWaitHere(t *testing.T) {
 	}
 	<-m.started
 	<-m.started
-	waiting := 0
-	for _, p := range w.Progress() {
-		if p.Waiting {
-			waiting++
+	waiting := func() (n int) {
+		for _, p := range w.Progress() {
+			if p.Waiting {
+				n++
+			}
 		}
+		return n
 	}
-	if waiting != 1 || w.Busy() != 3 {
-		t.Errorf("%d of %d wait", waiting, w.Busy())
+	for deadline := time.Now().Add(10 * time.Second); waiting() != 1 && time.Now().Before(deadline); {
+		runtime.Gosched() // the third one is on its way to its lane
+	}
+	if waiting() != 1 || w.Busy() != 3 {
+		t.Errorf("%d of %d wait", waiting(), w.Busy())
 	}
 	close(hold)
 	m.until("c", state.Done)
