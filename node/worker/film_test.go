@@ -95,6 +95,49 @@ func TestPartsThatDoNotFitMakeAWholeConversion(t *testing.T) {
 	}
 }
 
+func TestPartsThatAreLostMakeAWholeConversion(t *testing.T) {
+	m := newMesh(t)
+	m.run()
+	m.film("f", 100)
+	m.give("fa", "f1", "f2")
+	m.untilTask("fj", state.Waiting)
+	part, _ := m.state.View().Task("f1")
+	m.mu.Lock()
+	delete(m.kept, part.Output.Blob.Ref)
+	m.mu.Unlock()
+	for range partTries { // its holders may only be away
+		m.give("fj")
+		m.untilTask("fj", state.Waiting)
+	}
+	m.give("fj")
+	m.untilTask("fj", state.Dropped)
+	for k := range m.state.View().TasksOf("f") {
+		if k.Kind == state.Convert {
+			m.give(string(k.ID))
+		}
+	}
+	if j := m.until("f", state.Done); j.Redone == "" || string(m.kept[j.OutputRef]) != "converted" {
+		t.Errorf("job: %+v", j)
+	}
+}
+
+func TestAnAssemblyThatIsNotWhatWasAskedForMakesAWholeConversion(t *testing.T) {
+	m := newMesh(t)
+	m.misshapen = 1
+	m.run()
+	m.film("f", 100)
+	m.give("fa", "f1", "f2")
+	m.untilTask("fj", state.Waiting)
+	m.give("fj")
+	m.untilTask("fj", state.Dropped)
+	for k := range m.state.View().TasksOf("f") {
+		if k.Kind == state.Convert {
+			m.give(string(k.ID))
+		}
+	}
+	m.until("f", state.Done)
+}
+
 func TestASegmentThatStarvesGetsTheWholeInput(t *testing.T) {
 	m := newMesh(t)
 	size := blobs.ChunkSize + 1<<20
