@@ -308,3 +308,12 @@ func TestASlowProbeIsStopped(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestOldProgramsAreAskedInTheirWords(t *testing.T) {
+	for version, want := range map[string]string{"4.4.2-0ubuntu0.22.04.1": "-vsync", "5.0": "-vsync", "5.1.9-0+deb12u1": pacing, "n9.0": pacing, "N-125875-g5d4d3bdc61": pacing} {
+		args := []string{"-map", "0:0", pacing, "vfr"}
+		if got := (Tools{Version: version}).adapted(args); got[2] != want || got[3] != "vfr" || args[2] != pacing {
+			t.Errorf("%s: %v", version, got)
+		}
+	}
+}

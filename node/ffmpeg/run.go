@@ -84,7 +84,7 @@ func (r *Runner) run(ctx context.Context, m making, progress func(Progress)) (Re
 	res, err := runChild(ctx, child{
 		path:   r.tools.FFmpeg,
 		env:    r.tools.env,
-		args:   m.args,
+		args:   r.tools.adapted(m.args),
 		dir:    m.dir,
 		stdout: reader,
 		alive:  reader.advance.Load,

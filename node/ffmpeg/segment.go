@@ -115,7 +115,7 @@ func segmentArgs(p Params, x Index, s Segment) ([]string, error) {
 		args = append(args, "-x264-params", "stitchable=1") // same headers in all segments
 	}
 	args = append(args, "-an", "-sn", "-dn", "-map_chapters", "-1",
-		"-vsync", "passthrough", "-enc_time_base:v:0", x.TimeBase.String(),
+		pacing, "passthrough", "-enc_time_base:v:0", x.TimeBase.String(),
 		"-threads", "1",
 		"-t", number(p.MaxSeconds),
 		"-frames:v", strconv.Itoa(s.To-s.From+1), // one more than there may be, to notice
@@ -164,7 +164,7 @@ func exactArgs(s settings) []string {
 	if s.format.container == AVI || s.video.Name == mpeg4.Name || s.fps != 0 || vpx && s.rated() {
 		return nil
 	}
-	return []string{"-vsync", "vfr", "-enc_time_base:v:0", "-1"}
+	return []string{pacing, "vfr", "-enc_time_base:v:0", "-1"}
 }
 
 // onlySegment puts the filter that drops what is not of the segment in front of

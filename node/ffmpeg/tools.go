@@ -109,8 +109,30 @@ func parseVersion(text string) string {
 	return words[2][:min(len(words[2]), 64)]
 }
 
-// tooOld tells it only of versions that have a number: builds from git do not.
-func tooOld(version string) bool {
+// pacing is the option that says what becomes of the times of the film's
+// pictures. FFmpeg 9 knows only this name of it, which older ones than 5.1 do
+// not.
+const pacing = "-fps_mode:v:0"
+
+// adapted are arguments as these programs know them.
+func (t Tools) adapted(args []string) []string {
+	if !before(t.Version, 5, 1) {
+		return args
+	}
+	args = slices.Clone(args)
+	for i, arg := range args {
+		if arg == pacing {
+			args[i] = "-vsync"
+		}
+	}
+	return args
+}
+
+func tooOld(version string) bool { return before(version, oldestMajor, oldestMinor) }
+
+// before tells which version is older only of those that have a number: builds
+// from git have none.
+func before(version string, wantMajor, wantMinor int) bool {
 	digits, rest, _ := strings.Cut(strings.TrimPrefix(version, "n"), ".")
 	major, err := strconv.Atoi(digits)
 	if err != nil {
@@ -124,7 +146,7 @@ func tooOld(version string) bool {
 	if err != nil {
 		return false
 	}
-	return major < oldestMajor || major == oldestMajor && minor < oldestMinor
+	return major < wantMajor || major == wantMajor && minor < wantMinor
 }
 
 // parseEncoders reads the table that "ffmpeg -encoders" prints: six flags, a
