@@ -72,6 +72,19 @@ func TestAFilmIsAssembledWhenItsPartsAreThere(t *testing.T) {
 	}
 }
 
+func TestNotesAreAddedOnce(t *testing.T) {
+	st := begin(t)
+	st.ok(song("m1", "a.mp3", "one"))
+	job := convert("j1")
+	job.Notes = []string{"known"}
+	st.ok(job)
+	st.ok(AssignTasks{Assignments: []Assignment{{"j1-t", "n1"}}, At: now})
+	st.ok(FinishTask{Task: "j1-t", Attempt: 1, Output: content("out"), Media: "m2", Notes: []string{"known", "new", "new"}, At: now})
+	if j := st.job("j1"); fmt.Sprint(j.Notes) != "[known new]" {
+		t.Errorf("notes: %q", j.Notes)
+	}
+}
+
 func TestPartsThatDoNotFitAreDoneAgainWhole(t *testing.T) {
 	st := begin(t)
 	st.ok(song("m1", "a.mp3", "one"))

@@ -1,6 +1,9 @@
 package state
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // TaskID names a task.
 type TaskID string
@@ -207,7 +210,7 @@ type FinishTask struct {
 	Media   MediaID   `json:"media,omitempty"`
 	Began   time.Time `json:"began,omitzero"` // when the converter was started
 	Usage   Usage     `json:"usage,omitzero"`
-	Notes   []string  `json:"notes,omitempty"` // what turned out while it was done, added to those of the job
+	Notes   []string  `json:"notes,omitempty"` // what turned out while it was done: those that are new are added to the job's
 	Log     string    `json:"log,omitempty"`
 	At      time.Time `json:"at"`
 }
@@ -221,7 +224,12 @@ func (c FinishTask) apply(t *tx) (string, error) {
 	t.learn(k.Class, c.Usage)
 	j := *old
 	j.Modified = t.index
-	j.Notes = append(j.Notes[:len(j.Notes):len(j.Notes)], c.Notes...)
+	j.Notes = slices.Clone(j.Notes)
+	for _, note := range c.Notes {
+		if !slices.Contains(j.Notes, note) {
+			j.Notes = append(j.Notes, note)
+		}
+	}
 	done := k.with(func(k *Task) {
 		k.State, k.BeganAt, k.FinishedAt, k.Usage, k.Log = Finished, c.Began, c.At, c.Usage, c.Log
 		k.Output = &c.Output
