@@ -141,6 +141,7 @@ func TestPartsOfAFailedJobAreKeptForADay(t *testing.T) {
 		t.Error("the part is not kept")
 	}
 	late := now.Add(KeepParts + time.Minute)
+	st.ok(AddShare{ID: "s1", Owner: "u1", Media: "m1", For: time.Hour, At: late}) // must not hide what is due
 	if !st.s.View().NeedsSweep(late) {
 		t.Error("nothing to sweep")
 	}

@@ -111,7 +111,10 @@ func first[T any](limit int, seq func(func(*T) bool), match func(*T) bool) []*T 
 // NeedsSweep tells whether a Sweep at that time would remove something.
 func (v *View) NeedsSweep(now time.Time) bool {
 	for s := range shares.each(v.txn, "expires", nil) {
-		return s.ExpiresAt.Before(now)
+		if s.ExpiresAt.Before(now) {
+			return true
+		}
+		break // the others expire later
 	}
 	for k := range tasks.each(v.txn, "output", nil) {
 		if j, ok := v.Job(k.Job); ok && j.State == Failed && j.FinishedAt.Before(now.Add(-KeepParts)) {

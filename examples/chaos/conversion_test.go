@@ -25,7 +25,7 @@ func TestConversionBearsTheLossOfANode(t *testing.T) {
 	if out, err := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", program, "malla").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	scene := footage.Scene{Width: 320, Height: 180, Seconds: 80, Seed: 4}
+	scene := footage.Scene{Width: 320, Height: 180, Seconds: 64, Seed: 4}
 	src, err := newSource(ctx, filepath.Join(dir, "film.mp4"), "webm", scene)
 	if err != nil {
 		t.Fatal(err)

@@ -45,6 +45,9 @@ func (r *Runner) Assemble(ctx context.Context, p Params, x Index, j Join, progre
 	m := r.making(p, args)
 	m.inputs, m.duration = append(slices.Clone(j.Parts), j.Rest, listed), expected(p.Info, s)
 	report, err := r.make(ctx, m, progress)
+	if told := (*Error)(nil); errors.As(err, &told) && ofTheCut[told.Kind] {
+		err = &Error{Kind: Mismatch, Msg: "The parts cannot be joined.", Log: told.Log, crashed: told.crashed}
+	}
 	if err == nil {
 		err = r.verify(ctx, p, s, x, j)
 	}
@@ -63,11 +66,11 @@ type Join struct {
 
 func (j Join) check(x Index) error {
 	if len(j.Segments) == 0 || len(j.Segments) != len(j.Parts) {
-		return errors.New("ffmpeg: segments and their files do not match")
+		return &Error{Kind: Mismatch, Msg: "Not every segment is there."}
 	}
 	for i, s := range j.Segments {
 		if !x.has(s) || i > 0 && s.From != j.Segments[i-1].To {
-			return errors.New("ffmpeg: segments are not in order")
+			return &Error{Kind: Mismatch, Msg: "The segments are not those of the film."}
 		}
 	}
 	return nil

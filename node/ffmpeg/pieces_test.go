@@ -2,8 +2,12 @@ package ffmpeg
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -81,6 +85,42 @@ func TestPiecesKeepEveryStream(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestWhatCannotBeJoinedIsAMismatch(t *testing.T) {
+	r := newRunner(t, Limits{})
+	in := makeMedia(t, "in.mp4", keyedArgs...)
+	info := probe(t, r, in)
+	x := index(t, r, in, info)
+	dir := t.TempDir()
+	p := Params{Input: in, Output: filepath.Join(dir, "out"), Info: info, Format: "mp4", Threads: 1}
+	good := Join{Segments: everyKey(x), Rest: filepath.Join(dir, "rest")}
+	for i := range good.Segments {
+		good.Parts = append(good.Parts, filepath.Join(dir, fmt.Sprintf("part%d", i)))
+	}
+	for _, path := range append(slices.Clone(good.Parts), good.Rest) {
+		if err := os.WriteFile(path, []byte(strings.Repeat("noise", 100)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, j := range map[string]Join{
+		"parts of noise": good,
+		"a part missing": {Segments: good.Segments, Parts: good.Parts[1:], Rest: good.Rest},
+		"another film's": {Segments: []Segment{{From: 0, To: len(x.Pictures) + 1}}, Parts: good.Parts[:1], Rest: good.Rest},
+	} {
+		// Damaged would end the job for good, although its input is sound.
+		if _, err := r.Assemble(t.Context(), p, x, j, nil); !errors.Is(err, ErrMismatch) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	s, err := resolve(p.Format, p.Options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Output = good.Parts[0]
+	if err := r.verify(t.Context(), p, s, x, good); !errors.Is(err, ErrMismatch) || !strings.Contains(err.Error(), "film") {
+		t.Errorf("an output of noise: %v", err)
 	}
 }
 

@@ -33,7 +33,7 @@ func (r *Runner) Segment(ctx context.Context, p Params, x Index, s Segment, prog
 	if err == nil {
 		err = r.checkSegment(ctx, p, x, s, report)
 	}
-	if told := (*Error)(nil); errors.As(err, &told) && mayLackBytes[told.Kind] {
+	if told := (*Error)(nil); errors.As(err, &told) && ofTheCut[told.Kind] {
 		err = &Error{Kind: Starved, Msg: "The film cannot be decoded there.", Log: told.Log, crashed: told.crashed}
 	}
 	if err != nil {
@@ -42,8 +42,9 @@ func (r *Runner) Segment(ctx context.Context, p Params, x Index, s Segment, prog
 	return report, err
 }
 
-// mayLackBytes are the kinds of failure that holes in the input bring about.
-var mayLackBytes = map[Kind]bool{Damaged: true, Unexpected: true, BadOutput: true}
+// ofTheCut are the kinds of failure that cutting a film may bring about: holes
+// in the input of a segment, parts that cannot be joined. Whole it may be sound.
+var ofTheCut = map[Kind]bool{Damaged: true, Unexpected: true, BadOutput: true}
 
 // checkSegment counts what came out and looks at each time.
 func (r *Runner) checkSegment(ctx context.Context, p Params, x Index, s Segment, report Report) error {
@@ -103,7 +104,7 @@ func segmentArgs(p Params, x Index, s Segment) ([]string, error) {
 		return nil, err
 	}
 	if !x.has(s) {
-		return nil, &Error{Kind: Unfit, Msg: "The film has no such segment."}
+		return nil, &Error{Kind: Starved, Msg: "The film has no such segment."}
 	}
 	args := append(global(1), "-threads", "1")
 	args = append(args, x.enter(s)...)

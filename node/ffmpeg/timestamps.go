@@ -3,7 +3,6 @@ package ffmpeg
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -156,8 +155,11 @@ func (t *timesTable) done() timing {
 // verify compares an assembly with what it was made of.
 func (r *Runner) verify(ctx context.Context, p Params, s settings, x Index, j Join) error {
 	out, err := r.listPackets(ctx, p.Output, s.format.container)
+	if err != nil && ctx.Err() != nil {
+		return err
+	}
 	if err != nil {
-		return errors.Join(ErrMismatch, err)
+		return &Error{Kind: Mismatch, Msg: "The joined film cannot be read again.", Log: logText(err.Error(), p.Output)}
 	}
 	var rest timing
 	form := restOf(s, carry(p.Info, s, p.Options))

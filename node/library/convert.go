@@ -89,7 +89,7 @@ func (l *Library) plan(ctx context.Context, item *state.Media, c *conversion) er
 			return ctx.Err()
 		case err != nil:
 			l.cfg.Logger.Warn("a film is not cut", "media", item.ID, "err", err)
-			c.whole = "its index could not be read"
+			c.whole = "The film is converted in one piece. Its index could not be made."
 		default:
 			if l.cut(c, x, class, rate); c.whole == "" {
 				return nil

@@ -17,6 +17,12 @@ const maxIndex = 32 << 20
 
 // index makes the index of a film and stores it, under the id that is returned.
 func (l *Library) index(ctx context.Context, s *specimen, info ffmpeg.Info) (blobs.Blob, string, error) {
+	select {
+	case l.indexing <- struct{}{}:
+		defer func() { <-l.indexing }()
+	case <-ctx.Done():
+		return blobs.Blob{}, "", ctx.Err()
+	}
 	x, err := l.cfg.FFmpeg.Index(ctx, s.Name(), info)
 	if err != nil {
 		return blobs.Blob{}, "", err

@@ -41,6 +41,9 @@ type Proposer interface {
 
 // Blobs reads stored bytes.
 type Blobs interface {
+	// Reserve sets room for n bytes aside on this node's disk until release is
+	// called, or returns blobs.ErrFull.
+	Reserve(n int64) (release func(), err error)
 	Open(ctx context.Context, ref blobs.Ref) (blobs.Reader, error)
 }
 
@@ -60,8 +63,13 @@ type Prober interface {
 
 // Library carries out what users intend.
 type Library struct {
-	cfg Config
+	cfg      Config
+	indexing chan struct{} // holds a token for each index that is being made
 }
+
+// indexers is how many indexes are made at once: one of two million pictures
+// takes some hundred megabytes while it is made.
+const indexers = 4
 
 // New returns a library with an empty scratch folder.
 func New(cfg Config) (*Library, error) {
@@ -71,7 +79,7 @@ func New(cfg Config) (*Library, error) {
 	if err := os.MkdirAll(cfg.Scratch, 0o700); err != nil {
 		return nil, fmt.Errorf("make scratch folder: %w", err)
 	}
-	return &Library{cfg: cfg}, nil
+	return &Library{cfg: cfg, indexing: make(chan struct{}, indexers)}, nil
 }
 
 // Imports returns why this node cannot take uploads, or nil.

@@ -25,6 +25,8 @@ type rig struct {
 	ff    *ffmpeg.Runner
 	files map[blobs.Ref]string
 	read  int64 // bytes of blobs that were read
+	full  bool  // the disk has no room
+	taken int   // reservations that were not given back
 }
 
 func newRig(t *testing.T) *rig {
@@ -78,6 +80,14 @@ func (r *rig) Write(_ context.Context, id string, from io.Reader, limit int64) (
 }
 
 func (r *rig) Forget(string) error { return nil }
+
+func (r *rig) Reserve(int64) (func(), error) {
+	if r.full {
+		return nil, blobs.ErrFull
+	}
+	r.taken++
+	return func() { r.taken-- }, nil
+}
 
 type file struct {
 	*os.File
@@ -160,6 +170,32 @@ func TestAProbeOfTwoEndsIsAProbeOfTheWhole(t *testing.T) {
 				t.Errorf("left behind: %v %v", left, err)
 			}
 		})
+	}
+}
+
+func TestAFullDiskKeepsAFilmWhole(t *testing.T) {
+	r := newRig(t)
+	film, _, err := r.Import(t.Context(), "u1", "film.mkv", r.blob(made(t, "film.mkv", "-vf", "loop=loop=2:size=100")), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.full = true
+	job, _, err := r.Convert(t.Context(), film, state.Conversion{Format: "webm"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kinds := r.kinds(job.ID); kinds != "convert" || job.Whole == "" {
+		t.Errorf("tasks without room for a look at the film: %s, %q", kinds, job.Whole)
+	}
+	if _, _, err := r.Import(t.Context(), "u1", "stream.ts", r.blob(made(t, "stream.ts")), false); !errors.Is(err, blobs.ErrFull) {
+		t.Errorf("an upload that must be read whole: %v", err)
+	}
+	r.full = false
+	if job, _, err = r.Convert(t.Context(), film, state.Conversion{Format: "webm"}); err != nil || r.kinds(job.ID) == "convert" {
+		t.Errorf("with room: %s, %q, %v", r.kinds(job.ID), job.Whole, err)
+	}
+	if r.taken != 0 {
+		t.Errorf("%d reservations are kept", r.taken)
 	}
 }
 

@@ -26,8 +26,10 @@ const shortest = 5
 // A specimen is a file of a blob, or of its two ends, for FFmpeg to look at.
 type specimen struct {
 	*os.File
-	src   blobs.Reader
-	whole bool // all of it is there
+	src     blobs.Reader
+	from    Blobs
+	whole   bool   // all of it is there
+	release func() // gives back the room for it; nil: none is taken
 }
 
 // open makes a specimen of the two ends of a blob. Close it with [specimen.drop].
@@ -40,7 +42,7 @@ func (l *Library) open(ctx context.Context, blob blobs.Blob) (*specimen, error) 
 	if err != nil {
 		return nil, errors.Join(err, src.Close())
 	}
-	s := &specimen{File: f, src: src, whole: blob.Size <= 2*edge}
+	s := &specimen{File: f, src: src, from: l.cfg.Blobs, whole: blob.Size <= 2*edge}
 	if err := fillEnds(f, src, blob.Size); err != nil {
 		s.drop()
 		return nil, err
@@ -48,10 +50,14 @@ func (l *Library) open(ctx context.Context, blob blobs.Blob) (*specimen, error) 
 	return s, nil
 }
 
-// complete fills in what is missing.
-func (s *specimen) complete() error {
+// complete fills in what is missing. It is blobs.ErrFull where that would take
+// the room that the node needs for itself.
+func (s *specimen) complete() (err error) {
 	if s.whole {
 		return nil
+	}
+	if s.release, err = s.from.Reserve(s.src.Size()); err != nil {
+		return err
 	}
 	s.whole = true
 	return fillRange(s.File, s.src, 0, s.src.Size())
@@ -61,6 +67,9 @@ func (s *specimen) drop() {
 	s.src.Close()
 	s.Close()
 	os.Remove(s.Name())
+	if s.release != nil {
+		s.release()
+	}
 }
 
 // examine says what a blob is. Of a film it makes the index too, where what the

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"malla/blobs"
 	"malla/cluster/state"
 	"malla/node/ffmpeg"
 )
@@ -37,6 +38,19 @@ func (w *Worker) assemble(ctx context.Context, t *try) (product, error) {
 	return made, err
 }
 
+// errPart tells that a part of a job that is done cannot be read.
+var errPart = errors.New("read part")
+
+// partTries are how many attempts must have missed a part before it is taken
+// for lost: a node that holds it may only be away.
+const partTries = 2
+
+// partsLost tells whether an assembly cannot work any more, since parts that
+// were done are gone with all their copies.
+func (t *try) partsLost(err error) bool {
+	return errors.Is(err, errPart) && !errors.Is(err, blobs.ErrFull) && len(t.task.Tries) >= partTries
+}
+
 // fetchParts makes files of the outputs of the job's other tasks.
 func (w *Worker) fetchParts(ctx context.Context, t *try) (ffmpeg.Join, error) {
 	var join ffmpeg.Join
@@ -63,7 +77,7 @@ func (w *Worker) fetchParts(ctx context.Context, t *try) (ffmpeg.Join, error) {
 			if err := w.cfg.Blobs.Fill(ctx, k.Output.Blob.Ref, path); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
-				failed = errors.Join(failed, fmt.Errorf("read part %d: %w", k.Seq, err))
+				failed = errors.Join(failed, fmt.Errorf("%w %d: %w", errPart, k.Seq, err))
 				cancel()
 			}
 		})

@@ -51,7 +51,7 @@ func (w *Worker) attempt(ctx context.Context, a attempt) {
 		return
 	}
 	w.cfg.Metrics.Ended(err == nil, time.Since(began), t.job.Input.Content.Blob.Size, made.content.Blob.Size)
-	if errors.Is(err, ffmpeg.ErrMismatch) || errors.Is(err, ffmpeg.ErrStarved) {
+	if t.asksForWhole(err) {
 		w.convertWhole(ctx, t, err)
 		log.Warn("the parts do not make the whole, which is converted in one piece", "took", time.Since(began), "err", logText(err))
 		return

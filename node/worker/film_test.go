@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"time"
 
@@ -94,6 +95,49 @@ func TestPartsThatDoNotFitMakeAWholeConversion(t *testing.T) {
 	}
 }
 
+func TestPartsThatAreLostMakeAWholeConversion(t *testing.T) {
+	m := newMesh(t)
+	m.run()
+	m.film("f", 100)
+	m.give("fa", "f1", "f2")
+	m.untilTask("fj", state.Waiting)
+	part, _ := m.state.View().Task("f1")
+	m.mu.Lock()
+	delete(m.kept, part.Output.Blob.Ref)
+	m.mu.Unlock()
+	for range partTries { // its holders may only be away
+		m.give("fj")
+		m.untilTask("fj", state.Waiting)
+	}
+	m.give("fj")
+	m.untilTask("fj", state.Dropped)
+	for k := range m.state.View().TasksOf("f") {
+		if k.Kind == state.Convert {
+			m.give(string(k.ID))
+		}
+	}
+	if j := m.until("f", state.Done); j.Redone == "" || string(m.kept[j.OutputRef]) != "converted" {
+		t.Errorf("job: %+v", j)
+	}
+}
+
+func TestAnAssemblyThatIsNotWhatWasAskedForMakesAWholeConversion(t *testing.T) {
+	m := newMesh(t)
+	m.misshapen = 1
+	m.run()
+	m.film("f", 100)
+	m.give("fa", "f1", "f2")
+	m.untilTask("fj", state.Waiting)
+	m.give("fj")
+	m.untilTask("fj", state.Dropped)
+	for k := range m.state.View().TasksOf("f") {
+		if k.Kind == state.Convert {
+			m.give(string(k.ID))
+		}
+	}
+	m.until("f", state.Done)
+}
+
 func TestASegmentThatStarvesGetsTheWholeInput(t *testing.T) {
 	m := newMesh(t)
 	size := blobs.ChunkSize + 1<<20
@@ -152,14 +196,19 @@ func TestMoreTasksThanPlacesWaitHere(t *testing.T) {
 	}
 	<-m.started
 	<-m.started
-	waiting := 0
-	for _, p := range w.Progress() {
-		if p.Waiting {
-			waiting++
+	waiting := func() (n int) {
+		for _, p := range w.Progress() {
+			if p.Waiting {
+				n++
+			}
 		}
+		return n
 	}
-	if waiting != 1 || w.Busy() != 3 {
-		t.Errorf("%d of %d wait", waiting, w.Busy())
+	for deadline := time.Now().Add(10 * time.Second); waiting() != 1 && time.Now().Before(deadline); {
+		runtime.Gosched() // the third one is on its way to its lane
+	}
+	if waiting() != 1 || w.Busy() != 3 {
+		t.Errorf("%d of %d wait", waiting(), w.Busy())
 	}
 	close(hold)
 	m.until("c", state.Done)

@@ -48,6 +48,15 @@ func refused(err error) bool {
 	return errors.As(err, &refusal) && refusal.Kind != state.NoLeader && refusal.Kind != state.Busy
 }
 
+// asksForWhole tells whether an error means that the parts of the job do not
+// make the whole.
+func (t *try) asksForWhole(err error) bool {
+	if errors.Is(err, ffmpeg.ErrMismatch) || errors.Is(err, ffmpeg.ErrStarved) {
+		return true
+	}
+	return t.task.Kind == state.Assembly && (errors.Is(err, ffmpeg.ErrBadOutput) || t.partsLost(err))
+}
+
 // convertWhole reports that the parts of a job do not fit together.
 func (w *Worker) convertWhole(ctx context.Context, t *try, why error) {
 	cost, needs := 0.0, uint64(0)
@@ -59,7 +68,7 @@ func (w *Worker) convertWhole(ctx context.Context, t *try, why error) {
 			class = k.Class
 		}
 	}
-	reason, log := "the parts did not make the whole", ""
+	reason, log := "parts that were done are lost with the nodes that had them", ""
 	var told *ffmpeg.Error
 	if errors.As(why, &told) {
 		reason, log = told.Msg, told.Log

@@ -31,8 +31,9 @@ type mesh struct {
 	discarded  int
 	redone     int
 
-	mismatch bool                      // parts do not fit
-	encode   func(ffmpeg.Params) error // what the encoder of a segment does
+	mismatch  bool                      // parts do not fit
+	misshapen int                       // so many outputs are not what was asked for
+	encode    func(ffmpeg.Params) error // what the encoder of a segment does
 
 	convert  func(ctx context.Context) error
 	started  chan struct{}
@@ -168,7 +169,14 @@ func recall(state.Content) ffmpeg.Info {
 }
 
 func (m *mesh) Describe(context.Context, ffmpeg.Params, ffmpeg.Report) (ffmpeg.Info, error) {
-	return recall(state.Content{}), nil
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	info := recall(state.Content{})
+	if m.misshapen > 0 {
+		m.misshapen--
+		info.Kind = ffmpeg.Video
+	}
+	return info, nil
 }
 
 func (m *mesh) Segment(ctx context.Context, p ffmpeg.Params, _ ffmpeg.Index, s ffmpeg.Segment, _ func(ffmpeg.Progress)) (ffmpeg.Report, error) {
