@@ -102,6 +102,7 @@ var (
 )
 
 func TestResolutionFitsAndNeverEnlarges(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	wide := makeMedia(t, "in.mkv", "-f", "lavfi", "-i", "testsrc2=size=854x480:rate=10:duration=0.5", "-c:v", "mpeg4", "-q:v", "5")
 	tall := makeMedia(t, "in.mkv", "-f", "lavfi", "-i", "testsrc=size=480x855:rate=10:duration=0.5", "-c:v", "ffv1", "-pix_fmt", "yuv444p")
@@ -127,6 +128,7 @@ func TestResolutionFitsAndNeverEnlarges(t *testing.T) {
 }
 
 func TestFramesASecond(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	in := makeMedia(t, "in.mp4", countArgs...)
 	for _, row := range []struct {
@@ -148,6 +150,7 @@ func TestFramesASecond(t *testing.T) {
 }
 
 func TestChannels(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	surround := makeMedia(t, "in.wav", with(toneArgs, "-af", "aformat=channel_layouts=5.1(side)")...)
 	stereo := makeMedia(t, "in.wav", with(toneArgs, "-ac", "2")...)
@@ -220,6 +223,7 @@ func TestLoudnessComesOut(t *testing.T) {
 }
 
 func TestSilenceAndSilentFilmsHaveNoLoudness(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	silence := makeMedia(t, "in.wav", "-f", "lavfi", "-i", "anullsrc=r=44100:d=1")
 	asked(t, r, silence, "flac", `{"loudness": -16}`)
@@ -230,6 +234,7 @@ func TestSilenceAndSilentFilmsHaveNoLoudness(t *testing.T) {
 }
 
 func TestEachSoundHasItsOwnLoudness(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	in := makeMedia(t, "in.mkv", "-f", "lavfi", "-i", "testsrc2=size=64x48:rate=5:duration=4", "-f", "lavfi", "-i", "anoisesrc=d=4:c=pink:r=48000:a=0.02:seed=1",
 		"-f", "lavfi", "-i", "anoisesrc=d=4:c=pink:r=48000:a=0.4:seed=2", "-map", "0", "-map", "1", "-map", "2", "-c:v", "mpeg4", "-c:a", "flac")

@@ -44,6 +44,7 @@ func TestEveryFormatFromASongAndAFilm(t *testing.T) {
 }
 
 func TestOddSizesLoseOneRow(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	in := makeMedia(t, "odd.mkv", "-f", "lavfi", "-i", "testsrc2=size=161x121:rate=25:duration=1", "-c:v", "ffv1", "-pix_fmt", "yuv444p")
 	for _, format := range []string{"mp4", "avi", "webm"} {
@@ -55,6 +56,7 @@ func TestOddSizesLoseOneRow(t *testing.T) {
 }
 
 func TestRotatedFilmsAreTurned(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	in := makeMedia(t, "r.mp4", "-i", film(t), "-c", "copy", "-metadata:s:v", "rotate=90")
 	out := convert(t, r, Params{Input: in, Format: "mp4", Options: Options{Copy: copyNever}, Threads: 1})
@@ -114,6 +116,7 @@ func TestSurroundFilmToOpus(t *testing.T) {
 }
 
 func TestCoverAndTagsAreKept(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	for _, cover := range []string{"c.jpg", "c.png"} {
 		path := songWithCover(t, "a.mp3", cover)
@@ -136,6 +139,7 @@ func TestCoverAndTagsAreKept(t *testing.T) {
 }
 
 func TestChaptersAreKept(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	meta := writeFile(t, "m.txt", []byte(";FFMETADATA1\ntitle=Two parts\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=1000\ntitle=One\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=1000\nEND=2000\ntitle=Two\n"))
 	in := makeMedia(t, "in.mkv", with(filmArgs[:8], "-i", meta, "-map", "0", "-map", "1", "-map_metadata", "2", "-map_chapters", "2", "-c:v", "mpeg4")...)
@@ -148,6 +152,7 @@ func TestChaptersAreKept(t *testing.T) {
 }
 
 func TestOptionsReachTheEncoder(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	tune := song(t)
 	info := probe(t, r, tune)

@@ -85,6 +85,7 @@ func compareDescriptions(t *testing.T, r *Runner, p Params, plain bool) {
 }
 
 func TestDescribeOfWhatIsNotPlainIsProbe(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	cover := songWithCover(t, "a.mp3", "c.jpg")
 	for _, p := range []Params{
@@ -100,6 +101,7 @@ func TestDescribeOfWhatIsNotPlainIsProbe(t *testing.T) {
 // What is damaged is never described from its header: another duration than
 // ffmpeg told, a cut file, other bytes.
 func TestDescribeDoubtsWhatDoesNotFit(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	in := song(t)
 	for _, format := range []string{"mp3", "flac", "wav", "aac", "ogg", "m4a"} {

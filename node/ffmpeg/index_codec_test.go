@@ -150,3 +150,29 @@ func FuzzPackets(f *testing.F) {
 		}
 	})
 }
+
+// An endless writer of indexes.
+type endless struct{ read int64 }
+
+func (e *endless) Read(b []byte) (int, error) {
+	e.read += int64(len(b))
+	return len(b), nil
+}
+
+func TestReadIndexIsBounded(t *testing.T) {
+	_, x := feature720(10)
+	data, err := x.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if y, err := ReadIndex(bytes.NewReader(data)); err != nil || len(y.Pictures) != len(x.Pictures) {
+		t.Errorf("%d pictures, %v", len(y.Pictures), err)
+	}
+	if _, err := ReadIndex(bytes.NewReader(data[:len(data)/2])); err == nil {
+		t.Error("half an index is read")
+	}
+	from := &endless{}
+	if _, err := ReadIndex(from); err == nil || from.read > 4*maxIndexBytes {
+		t.Errorf("%d bytes are read, %v", from.read, err)
+	}
+}

@@ -83,6 +83,7 @@ func TestProbeTellsWhatAFileIs(t *testing.T) {
 }
 
 func TestProbeKeepsTagsAndTellsCoversFromFilms(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	for _, name := range []string{"a.mp3", "a.flac", "a.m4a"} {
 		for _, cover := range []string{"c.jpg", "c.png"} {
@@ -111,6 +112,7 @@ func TestProbeKeepsTagsAndTellsCoversFromFilms(t *testing.T) {
 }
 
 func TestProbeTellsRotationChaptersLanguageAndSubtitles(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	rotated := makeMedia(t, "r.mp4", "-i", film(t), "-c", "copy", "-metadata:s:v", "rotate=90")
 	info := probe(t, r, rotated)
@@ -132,6 +134,7 @@ func TestProbeTellsRotationChaptersLanguageAndSubtitles(t *testing.T) {
 // Some muxers count a Matroska file's duration from zero, some from its first
 // picture: both are as long as they last.
 func TestMatroskaThatBeginsLateIsMeasured(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	late := makeMedia(t, "late.mkv", "-i", film(t), "-c", "copy", "-output_ts_offset", "5.1")
 	info := probe(t, r, late)

@@ -76,6 +76,7 @@ func TestPurposesConvert(t *testing.T) {
 }
 
 func TestTheArchiveIsExact(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	for name, args := range map[string][]string{
 		"10 bit 4:2:2": {"-f", "lavfi", "-i", "testsrc2=size=64x48:rate=10:duration=1", "-pix_fmt", "yuv422p10le", "-c:v", "ffv1"},

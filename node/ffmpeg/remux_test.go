@@ -98,6 +98,7 @@ func h264Film(t *testing.T) string {
 }
 
 func TestACopyHasTheSamePackets(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	in := h264Film(t)
 	info := probe(t, r, in)
@@ -124,6 +125,7 @@ func TestACopyHasTheSamePackets(t *testing.T) {
 }
 
 func TestSongsAreCopied(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	for name, encoder := range map[string]string{"a.mp3": "libmp3lame", "a.flac": "flac", "a.wav": "pcm_s16le", "a.ogg": "libvorbis", "a.m4a": "aac", "a.aac": "aac"} {
 		in := makeMedia(t, name, with(toneArgs, "-c:a", encoder, "-metadata", "title=Tone")...)
@@ -143,6 +145,7 @@ func TestSongsAreCopied(t *testing.T) {
 }
 
 func TestFilmCopiedAndSoundEncoded(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	in := makeMedia(t, "in.mkv", "-i", h264Film(t), "-c:v", "copy", "-c:a", "libvorbis")
 	p := Params{Input: in, Output: filepath.Join(t.TempDir(), "out"), Info: probe(t, r, in), Format: "mp4", Threads: 1}
@@ -157,6 +160,7 @@ func TestFilmCopiedAndSoundEncoded(t *testing.T) {
 
 // A clip that was cut without encoding hides pictures behind an edit list.
 func TestACopyThatShowsHiddenPicturesIsEncoded(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	in := makeMedia(t, "clip.mp4", "-ss", "0.3", "-i", h264Film(t), "-c", "copy")
 	info := probe(t, r, in)
@@ -184,6 +188,7 @@ func TestACopyThatShowsHiddenPicturesIsEncoded(t *testing.T) {
 }
 
 func TestRotationStaysInACopy(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	in := makeMedia(t, "r.mp4", "-i", h264Film(t), "-c", "copy", "-metadata:s:v", "rotate=90")
 	info := probe(t, r, in)
@@ -197,6 +202,7 @@ func TestRotationStaysInACopy(t *testing.T) {
 }
 
 func TestSubtitlesThatCannotBeKeptAreLeftOut(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	in := richFilm(t)
 	info := probe(t, r, in)

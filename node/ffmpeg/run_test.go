@@ -388,6 +388,7 @@ func TestOverlongOutputEndsTheChild(t *testing.T) {
 }
 
 func TestGenerateEveryFormat(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	dir := t.TempDir()
 	for _, f := range Formats() {

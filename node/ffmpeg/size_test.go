@@ -70,6 +70,7 @@ func TestImpossibleSizesNameTheSmallest(t *testing.T) {
 }
 
 func TestWhatCannotFitIsAnError(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	// The picture of a song is worth more than the size: no bitrate is low enough.
 	cover := makeMedia(t, "c.png", "-f", "lavfi", "-i", "color=size=400x400,noise=alls=100:all_seed=1", "-frames:v", "1")
@@ -85,6 +86,7 @@ func TestWhatCannotFitIsAnError(t *testing.T) {
 }
 
 func TestVideoBitrateInTwoPasses(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	in := makeMedia(t, "in.mkv", grainArgs...)
 	for format, raw := range map[string]string{

@@ -76,6 +76,7 @@ func TestEveryStreamIsCarried(t *testing.T) {
 }
 
 func TestEveryKindOfTextBecomesTheTargetsKind(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	srt := writeFile(t, "s.srt", []byte(subRip))
 	rows := []struct{ name, encoder, mkv string }{
@@ -97,6 +98,7 @@ func TestEveryKindOfTextBecomesTheTargetsKind(t *testing.T) {
 }
 
 func TestPicturesOfSubtitlesStayInMatroska(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	// FFmpeg makes no pictures of text, but a subtitle of DVD that is never
 	// shown is one, too: the packets of another one, named as such.
@@ -118,6 +120,7 @@ func TestPicturesOfSubtitlesStayInMatroska(t *testing.T) {
 }
 
 func TestColorTagsArrive(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	in := makeMedia(t, "hdr.mkv", "-f", "lavfi", "-i", "testsrc2=size=64x64:rate=10:duration=0.5", "-c:v", "ffv1", "-pix_fmt", "yuv420p10le",
 		"-color_primaries", "bt2020", "-color_trc", "smpte2084", "-colorspace", "bt2020nc", "-color_range", "tv")
@@ -189,6 +192,7 @@ func TestTooManyTracksAreBounded(t *testing.T) {
 }
 
 func TestTheRestIsEverythingButTheFilm(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	in := richFilm(t)
 	info := probe(t, r, in)

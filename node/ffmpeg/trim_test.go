@@ -55,6 +55,7 @@ func TestTrimIsExact(t *testing.T) {
 }
 
 func TestTrimKeepsCoverAndChapters(t *testing.T) {
+	t.Parallel()
 	r := newRunner(t, Limits{})
 	for _, format := range []string{"mp3", "m4a", "flac"} {
 		out, _ := asked(t, r, songWithCover(t, "a.mp3", "c.jpg"), format, `{"from": 0.5, "to": 1.5}`)
