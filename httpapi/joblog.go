@@ -141,13 +141,14 @@ func writeIndented(w *strings.Builder, log string) {
 	}
 }
 
-// printable keeps what moves the cursor of a terminal out of a line.
+// printable keeps what moves the cursor of a terminal, or turns the order of
+// letters around, out of a line.
 func printable(line string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\t':
 			return ' '
-		case r == '\n', r == '\r', unicode.IsControl(r):
+		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r):
 			return -1
 		}
 		return r

@@ -47,7 +47,10 @@ func (w *Worker) keep(ctx context.Context, t *try, p ffmpeg.Params, report ffmpe
 		return product{}, fmt.Errorf("look at the output: %w", err)
 	}
 	err = ffmpeg.CheckOutput(t.info, info, p.Format, p.Options)
-	if err != nil && !errors.Is(err, ffmpeg.ErrShort) { // a damaged input gives what there is of it
+	switch {
+	case errors.Is(err, ffmpeg.ErrShort): // a damaged input gives what there is of it, and the user hears so
+		report.Notes = append(report.Notes, err.Error())
+	case err != nil:
 		return product{}, err
 	}
 	blob, err := w.store(ctx, t, p.Output)

@@ -196,20 +196,25 @@ func TestMoreTasksThanPlacesWaitHere(t *testing.T) {
 	}
 	<-m.started
 	<-m.started
-	waiting := func() (n int) {
-		for _, p := range w.Progress() {
-			if p.Waiting {
-				n++
-			}
+	for deadline := time.Now().Add(10 * time.Second); waiting(w) == 0; runtime.Gosched() { // the third is still reading its input
+		if time.Now().After(deadline) {
+			t.Fatal("none waits")
 		}
-		return n
 	}
-	for deadline := time.Now().Add(10 * time.Second); waiting() != 1 && time.Now().Before(deadline); {
-		runtime.Gosched() // the third one is on its way to its lane
-	}
-	if waiting() != 1 || w.Busy() != 3 {
-		t.Errorf("%d of %d wait", waiting(), w.Busy())
+	if n := waiting(w); n != 1 || w.Busy() != 3 {
+		t.Errorf("%d of %d wait", n, w.Busy())
 	}
 	close(hold)
 	m.until("c", state.Done)
+}
+
+// waiting is how many tasks wait for a place in their lane.
+func waiting(w *Worker) int {
+	n := 0
+	for _, p := range w.Progress() {
+		if p.Waiting {
+			n++
+		}
+	}
+	return n
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -33,6 +34,7 @@ type mesh struct {
 
 	mismatch  bool                      // parts do not fit
 	misshapen int                       // so many outputs are not what was asked for
+	short     bool                      // outputs end early
 	encode    func(ffmpeg.Params) error // what the encoder of a segment does
 
 	convert  func(ctx context.Context) error
@@ -176,6 +178,9 @@ func (m *mesh) Describe(context.Context, ffmpeg.Params, ffmpeg.Report) (ffmpeg.I
 		m.misshapen--
 		info.Kind = ffmpeg.Video
 	}
+	if m.short {
+		info.Duration = 0.1
+	}
 	return info, nil
 }
 
@@ -269,6 +274,16 @@ func TestATaskOfThisNodeIsRunAndReported(t *testing.T) {
 	}
 	if m.attempts != 1 {
 		t.Errorf("%d attempts", m.attempts)
+	}
+}
+
+func TestAnOutputThatEndsEarlySaysSo(t *testing.T) {
+	m := newMesh(t)
+	m.short = true
+	m.run()
+	m.assign("j1")
+	if j := m.until("j1", state.Done); len(j.Notes) != 1 || !strings.Contains(j.Notes[0], "ends at 0.1 s of 1.0 s") {
+		t.Errorf("notes: %q", j.Notes)
 	}
 }
 
