@@ -182,7 +182,7 @@ func (n *Node) openBlobs() error {
 // serves, and leaves the rest to the others.
 func (n *Node) openWork() error {
 	scratch := filepath.Join(n.cfg.Data, "scratch")
-	lib := library.Config{State: n.state, Proposer: n.cluster, Blobs: n.replica, Intake: n.uploads, Scratch: filepath.Join(scratch, "probes"), Logger: n.log}
+	lib := library.Config{State: n.state, Proposer: n.cluster, Blobs: n.replica, Intake: n.uploads, Encoders: n.peers.encoders, Scratch: filepath.Join(scratch, "probes"), Logger: n.log}
 	runner, err := ffmpeg.New(n.life.ctx, ffmpeg.Config{Logger: n.log})
 	switch {
 	case errors.Is(err, ffmpeg.ErrMissing):

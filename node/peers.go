@@ -66,6 +66,17 @@ func holders(view *state.View, members []cluster.Member) []blobs.Holder {
 	return all
 }
 
+// encoders are those of each member that converts, as bits.
+func (p *peers) encoders() []uint64 {
+	var all []uint64
+	for _, m := range p.cluster.Members() {
+		if m.Load.Slots > 0 && (m.State == cluster.Alive || m.State == cluster.Suspect) {
+			all = append(all, m.Load.Encoders)
+		}
+	}
+	return all
+}
+
 func byID(members []cluster.Member) map[state.NodeID]cluster.Member {
 	all := make(map[state.NodeID]cluster.Member, len(members))
 	for _, m := range members {

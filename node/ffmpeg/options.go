@@ -178,6 +178,9 @@ func (o *Options) put(name string, v value) {
 	}
 }
 
+// ByHardware tells whether a chip is to encode the film.
+func (o Options) ByHardware() bool { return o.Encoder == hardware }
+
 // text is an option as it may be written; empty where the user did not choose.
 func (o Options) text(name string) string {
 	switch name {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +22,9 @@ func (l *Library) Convert(ctx context.Context, item state.Media, ask state.Conve
 	c, err := newConversion(item, ask)
 	if err != nil {
 		return state.Job{}, 0, refusal(err)
+	}
+	if c.options.ByHardware() && l.lacks(c.needs) { // else it would wait for ever
+		return state.Job{}, 0, state.InvalidField("options.encoder", "no node of this mesh has hardware that encodes this: leave it out")
 	}
 	if err := l.plan(ctx, &item, c); err != nil {
 		return state.Job{}, 0, err
@@ -41,6 +45,14 @@ func (l *Library) Convert(ctx context.Context, item state.Media, ask state.Conve
 		return state.Job{}, 0, state.Errorf(state.NotFound, "the job was removed while it was added")
 	}
 	return job, made.Index, nil
+}
+
+// lacks tells that no node has all of those encoders, as far as nodes tell.
+func (l *Library) lacks(needs uint64) bool {
+	if l.cfg.Encoders == nil {
+		return false
+	}
+	return !slices.ContainsFunc(l.cfg.Encoders(), func(has uint64) bool { return has == 0 || needs&^has == 0 })
 }
 
 // A conversion is what becomes of a wish.

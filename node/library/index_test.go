@@ -2,6 +2,7 @@ package library
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -75,6 +76,42 @@ func TestFewIndexesAreMadeAtOnce(t *testing.T) {
 			t.Errorf("a place is not given back: %v", err)
 		}
 	})
+}
+
+func TestHardwareThatNobodyHasIsRefused(t *testing.T) {
+	software, refused := ffmpeg.EncoderBits([]string{"libx264", "aac"}), state.ErrInvalid
+	chip := software | ffmpeg.EncoderBits([]string{"h264_hardware"})
+	item := state.Media{ID: "m1", Owner: "u1", Content: Describe(blobs.Blob{}, ffmpeg.Info{Container: ffmpeg.MOV, Kind: ffmpeg.Video, Duration: 60, Streams: []ffmpeg.Stream{
+		{Type: "video", Codec: "mpeg4", PixFmt: "yuv420p", Width: 160, Height: 120, FPS: 25, Duration: 60},
+	}})}
+	for _, row := range []struct {
+		nodes   []uint64
+		options string
+		want    error
+	}{
+		{[]uint64{software, software}, `{"encoder": "hardware"}`, refused},
+		{[]uint64{software, chip}, `{"encoder": "hardware"}`, errAsked},
+		{[]uint64{software, 0}, `{"encoder": "hardware"}`, errAsked}, // of another version: it may
+		{nil, `{"encoder": "hardware"}`, refused},
+		{nil, `{}`, errAsked}, // a node with FFmpeg may come
+	} {
+		l, err := New(Config{State: state.New(), Proposer: asking{}, Encoders: func() []uint64 { return row.nodes }, Scratch: filepath.Join(t.TempDir(), "scratch"), Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := l.Convert(t.Context(), item, state.Conversion{Format: "mp4", Options: []byte(row.options)}); !errors.Is(err, row.want) {
+			t.Errorf("%x %s: %v", row.nodes, row.options, err)
+		}
+	}
+}
+
+// asking is a mesh that answers every proposal with errAsked.
+type asking struct{}
+
+var errAsked = errors.New("asked")
+
+func (asking) Propose(context.Context, state.Command) (state.Result, error) {
+	return state.Result{}, errAsked
 }
 
 // maxEntry is what the log takes as one entry (cluster.Propose), in bytes.

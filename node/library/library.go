@@ -24,8 +24,9 @@ type Config struct {
 	Proposer Proposer
 	Blobs    Blobs
 	Intake   Intake
-	FFmpeg   Prober // nil where this node has no FFmpeg
-	Scratch  string // directory for files under way; emptied at start
+	FFmpeg   Prober          // nil where this node has no FFmpeg
+	Encoders func() []uint64 // of each node that converts, as bits, 0 where it does not tell; nil: nobody can tell
+	Scratch  string          // directory for files under way; emptied at start
 	Logger   *slog.Logger
 }
 
