@@ -96,9 +96,16 @@ func (t *tx) endAttempt(k *Task, j *Job, e ending) {
 	jobs.put(t, &changed)
 }
 
+// keepLogs is how many tries of a task keep FFmpeg's lines.
+const keepLogs = 10
+
 // tried returns the tries with one more, in a list of its own.
 func (k *Task) tried(a Attempt) []Attempt {
-	return append(append([]Attempt(nil), k.Tries...), a)
+	tries := append(append([]Attempt(nil), k.Tries...), a)
+	for i := range tries[:max(0, len(tries)-keepLogs)] {
+		tries[i].Log = ""
+	}
+	return tries
 }
 
 // exhausted returns why there must be no other try, counting those since the

@@ -67,7 +67,7 @@ type Job struct {
 	Whole      string          `json:"whole,omitempty"`   // why it is not cut into segments, for people; empty where it is
 	Notes      []string        `json:"notes,omitempty"`   // what the output cannot keep of the input, for people
 	Redone     string          `json:"redone,omitempty"`  // why its segments were thrown away and all was done again whole
-	Reused     bool            `json:"reused,omitempty"`  // the output was there already
+	Reused     bool            `json:"reused,omitempty"`  // the owner had the output already
 	State      JobState        `json:"state"`
 	Error      string          `json:"error,omitempty"` // words of ours, safe to show
 	Assigned   NodeID          `json:"assigned,omitempty"`
@@ -145,8 +145,14 @@ func (c AddJob) apply(t *tx) (string, error) {
 		State: Queued, CreatedAt: c.At, Input: Input{Media: m.ID, Name: m.Name, Content: m.Content},
 		Created: t.index, Modified: t.index,
 	}
-	if made, there := t.made(m.Content.Blob.SHA256, c.Recipe); there && c.Output != "" {
-		j.StartedAt, j.Reused = c.At, true
+	if made, by, there := t.made(m.Content.Blob.SHA256, c.Recipe); there && c.Output != "" {
+		// That somebody else had the same file is nobody's business.
+		j.StartedAt, j.Reused = c.At, by.Owner == c.Owner
+		for _, note := range by.Notes {
+			if !slices.Contains(j.Notes, note) {
+				j.Notes = append(j.Notes, note)
+			}
+		}
 		jobs.put(t, j)
 		return string(c.ID), t.completeJob(j, made, c.Output, c.At)
 	}
@@ -157,18 +163,18 @@ func (c AddJob) apply(t *tx) (string, error) {
 	return string(c.ID), nil
 }
 
-// made is what a job that is done made of those bytes by that recipe, as long
-// as some item holds it.
-func (t *tx) made(input blobs.Ref, recipe string) (Content, bool) {
+// made is what a job that is done made of those bytes by that recipe, and the
+// job, as long as some item holds it.
+func (t *tx) made(input blobs.Ref, recipe string) (Content, *Job, bool) {
 	if recipe == "" {
-		return Content{}, false
+		return Content{}, nil, false
 	}
 	for j := range jobs.each(t.Txn, "recipe", recipeKey(input, recipe)) {
 		if m := media.get(t.Txn, "blob", key(j.OutputRef.String())); m != nil {
-			return m.Content, true
+			return m.Content, j, true
 		}
 	}
-	return Content{}, false
+	return Content{}, nil, false
 }
 
 // CancelJob ends a job that has not ended. Its workers see that their tasks are

@@ -251,8 +251,8 @@ func (c Content) yieldRefs(yield func(blobs.Ref) bool) bool {
 	return yield(c.Blob.Ref) && (c.Index.Ref.IsZero() || yield(c.Index.Ref))
 }
 
-// SetIndex notes the index of a film, made after it was imported. An item that
-// has other bytes by now is Stale.
+// SetIndex notes the index of a film, made after it was imported; the first one
+// stays. An item that has other bytes by now is Stale.
 type SetIndex struct {
 	ID    MediaID    `json:"id"`
 	Blob  blobs.Ref  `json:"blob"`
@@ -263,6 +263,9 @@ func (c SetIndex) apply(t *tx) (string, error) {
 	old := media.get(t.Txn, "id", key(string(c.ID)))
 	if old == nil || old.Content.Blob.Ref != c.Blob {
 		return "", Errorf(Stale, "the file was removed or replaced")
+	}
+	if !old.Content.Index.Ref.IsZero() {
+		return string(old.ID), nil // jobs may have been planned on it
 	}
 	m := *old
 	m.Content.Index = c.Index

@@ -98,6 +98,11 @@ func TestPartsThatDoNotFitAreDoneAgainWhole(t *testing.T) {
 	wrong.New.Kind = Segment
 	st.refused(wrong, Invalid)
 	st.ok(again)
+	st.ok(AssignTasks{Assignments: []Assignment{{"j1-w", "n1"}}, At: now})
+	twice := again
+	twice.Task, twice.New.ID = "j1-w", "j1-x"
+	st.refused(twice, Invalid)
+	st.ok(ReleaseTasks{Releases: []Release{{Task: "j1-w", Attempt: 1, Cause: Moved, Reason: "busy"}}, At: now})
 	st.refused(again, Stale)
 	if named(st.s.View(), content("1").Blob.Ref) {
 		t.Error("the parts are kept")
@@ -176,8 +181,14 @@ func TestTheSameConversionAgainIsDoneAtOnce(t *testing.T) {
 	st.finish("j1-t", "n1", "out")
 	again := AddJob{ID: "j2", Owner: "u2", Media: "mb", Format: "flac", Recipe: "flac", Output: "mo", Tasks: []NewTask{{ID: "x", Kind: Convert}}, At: now}
 	st.ok(again)
-	if j := st.job("j2"); j.State != Done || !j.Reused || j.OutputName != "theirs_converted.flac" || j.OutputRef != content("out").Blob.Ref {
+	if j := st.job("j2"); j.State != Done || j.Reused || j.OutputName != "theirs_converted.flac" || j.OutputRef != content("out").Blob.Ref {
 		t.Errorf("job: %+v", j)
+	}
+	own := again
+	own.ID, own.Owner, own.Media = "j5", "u1", "m1"
+	st.ok(own)
+	if j := st.job("j5"); j.State != Done || !j.Reused {
+		t.Errorf("the owner's own job again: %+v", j)
 	}
 	other := again
 	other.ID, other.Recipe, other.Tasks = "j3", "flac compression=9", []NewTask{{ID: "y", Kind: Convert}}
@@ -313,7 +324,8 @@ func TestAnIndexBelongsToItsBytes(t *testing.T) {
 	index := blobs.Blob{Ref: blobs.RefOf([]byte("index")), Size: 5}
 	st.refused(SetIndex{ID: "m1", Blob: blobs.RefOf([]byte("other")), Index: index}, Stale)
 	st.ok(SetIndex{ID: "m1", Blob: content("one").Blob.Ref, Index: index})
+	st.ok(SetIndex{ID: "m1", Blob: content("one").Blob.Ref, Index: blobs.Blob{Ref: blobs.RefOf([]byte("late")), Size: 4}})
 	if !named(st.s.View(), index.Ref) {
-		t.Error("the index may be collected")
+		t.Error("the index may be collected, or was replaced by a later one")
 	}
 }

@@ -295,8 +295,8 @@ func (c ConvertWhole) apply(t *tx) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if c.New.ID == "" || c.New.Kind != Convert {
-		return "", Errorf(Invalid, "what does the job again must be a conversion with an id")
+	if c.New.ID == "" || c.New.Kind != Convert || k.Kind == Convert {
+		return "", Errorf(Invalid, "only what was cut is done again whole, by a conversion with an id")
 	}
 	seq := 0
 	for _, other := range collect(tasks.each(t.Txn, "job", key(string(k.Job)))) {

@@ -108,10 +108,10 @@ func (l *Library) Import(ctx context.Context, owner state.UserID, name string, b
 	made, err := l.cfg.Proposer.Propose(ctx, state.AddMedia{
 		ID: state.MediaID(rand.Text()), Owner: owner, Name: name, Content: content, Replace: replace, At: time.Now().UTC(),
 	})
+	l.forget(id)
 	if err != nil {
 		return state.Media{}, 0, err
 	}
-	l.forget(id)
 	item, ok := l.cfg.State.View().Media(state.MediaID(made.ID))
 	if !ok {
 		return state.Media{}, 0, state.Errorf(state.NotFound, "the item was removed while it was added")

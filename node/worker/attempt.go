@@ -79,7 +79,10 @@ func (w *Worker) open(a attempt) (*try, bool) {
 	return &try{attempt: a, task: task, job: job, info: w.cfg.Recall(job.Input.Content), output: rand.Text()}, true
 }
 
-var errNoFFmpeg = errors.New("the node has no FFmpeg")
+var (
+	errNoFFmpeg = errors.New("the node has no FFmpeg")
+	errTooOld   = errors.New("the node is too old for this work: upgrade it")
+)
 
 // make does the work of a try in a folder of its own.
 func (w *Worker) make(ctx context.Context, t *try) (made product, err error) {
@@ -99,7 +102,11 @@ func (w *Worker) make(ctx context.Context, t *try) (made product, err error) {
 	}
 	defer os.RemoveAll(t.dir)
 	w.note(t.attempt, func(r *running) { r.dir = t.dir })
-	return makers[t.task.Kind](w, ctx, t)
+	make, known := makers[t.task.Kind]
+	if !known {
+		return product{}, fmt.Errorf("%w: tasks of kind %s", errTooOld, t.task.Kind)
+	}
+	return make(w, ctx, t)
 }
 
 // makers: kind of a task -> how it is done.

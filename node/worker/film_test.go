@@ -164,6 +164,23 @@ func TestASegmentThatStarvesGetsTheWholeInput(t *testing.T) {
 	}
 }
 
+func TestASegmentThatStarvesTwiceMakesAWholeConversion(t *testing.T) {
+	m := newMesh(t)
+	m.encode = func(ffmpeg.Params) error { return &ffmpeg.Error{Kind: ffmpeg.Starved, Msg: "pictures are missing"} }
+	m.run()
+	m.film("f", 100)
+	m.give("f1")
+	m.untilTask("f1", state.Waiting) // it may have been this node's FFmpeg
+	if n, _ := m.state.View().Node("n1"); n.Suspicions != 1 {
+		t.Errorf("the node has %d suspicions", n.Suspicions)
+	}
+	m.give("f1")
+	m.untilTask("f1", state.Dropped)
+	if j, _ := m.state.View().Job("f"); j.Redone != "pictures are missing" {
+		t.Errorf("job: %+v", j)
+	}
+}
+
 func TestASongDoesNotWaitForFilms(t *testing.T) {
 	m := newMesh(t)
 	hold := make(chan struct{})

@@ -51,7 +51,10 @@ func refused(err error) bool {
 // asksForWhole tells whether an error means that the parts of the job do not
 // make the whole.
 func (t *try) asksForWhole(err error) bool {
-	if errors.Is(err, ffmpeg.ErrMismatch) || errors.Is(err, ffmpeg.ErrStarved) {
+	if errors.Is(err, ffmpeg.ErrStarved) {
+		return len(t.task.Tries) > 0 // once it may be this node's FFmpeg that cannot
+	}
+	if errors.Is(err, ffmpeg.ErrMismatch) {
 		return true
 	}
 	return t.task.Kind == state.Assembly && (errors.Is(err, ffmpeg.ErrBadOutput) || t.partsLost(err))
@@ -100,6 +103,8 @@ func (w *Worker) fail(ctx context.Context, a attempt, err error) {
 		c.Reason = "there is no room left on the disk of the node"
 	case errors.Is(err, errNoFFmpeg):
 		c.Reason = errNoFFmpeg.Error()
+	case errors.Is(err, errTooOld):
+		c.Reason = errTooOld.Error()
 	case errors.As(err, &refusal):
 		c.Reason, c.Final = refusal.Error(), true
 	}
