@@ -69,6 +69,18 @@ func do(t *testing.T, page context.Context, what string, actions ...chromedp.Act
 	}
 }
 
+// shows waits until the first picture is there: the browser's own controls take
+// no click before.
+func shows(t *testing.T, page context.Context, video string) {
+	t.Helper()
+	nodetest.Eventually(t, "the film shows", 30*time.Second, func() error {
+		if ready := eval[int](t, page, fmt.Sprintf(`document.querySelector(%q).readyState`, video)); ready < 2 {
+			return fmt.Errorf("its state is %d", ready)
+		}
+		return nil
+	})
+}
+
 // moves waits until the video that the selector names has played a while.
 func moves(t *testing.T, page context.Context, video string) {
 	t.Helper()
@@ -121,8 +133,9 @@ func TestAPersonInABrowser(t *testing.T) {
 	}
 	link := eval[string](t, page, `document.querySelector('#share-link').value`)
 	stranger := browser(t)
-	do(t, stranger, "open the link as a stranger", chromedp.Navigate(link), chromedp.WaitReady(chromedp.CSS("video")),
-		chromedp.Click(chromedp.CSS("video"))) // strangers' bytes are sandboxed, so nothing plays by itself
+	do(t, stranger, "open the link as a stranger", chromedp.Navigate(link), chromedp.WaitReady(chromedp.CSS("video")))
+	shows(t, stranger, "video")
+	do(t, stranger, "play it", chromedp.Click(chromedp.CSS("video"))) // strangers' bytes are sandboxed, so nothing plays by itself
 	moves(t, stranger, "video")
 }
 
