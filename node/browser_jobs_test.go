@@ -27,7 +27,7 @@ func TestSeveralFilesInABrowser(t *testing.T) {
 	do(t, page, "upload", chromedp.SetUploadFiles(chromedp.CSS("#file-input"), []string{one, two}),
 		chromedp.WaitVisible(in("one.mp3", "play")), chromedp.WaitVisible(in("two.mp3", "play")))
 	do(t, page, "select all and convert", chromedp.Click(chromedp.CSS("#select-all")), chromedp.Click(chromedp.CSS("#selection-convert")),
-		chromedp.WaitVisible(chromedp.CSS("#convert-format")), chromedp.SetValue(chromedp.CSS("#convert-format"), "flac"))
+		chromedp.WaitReady(offered("flac")), chromedp.SetValue(chromedp.CSS("#convert-format"), "flac"))
 	eval[bool](t, page, `document.querySelector('#convert-format').dispatchEvent(new Event('change', {bubbles: true}))`)
 	do(t, page, "see both finish", chromedp.Click(chromedp.CSS("#convert-submit")), chromedp.WaitNotVisible(chromedp.CSS("#convert-dialog")),
 		chromedp.WaitVisible(in("one_converted.flac", "play")), chromedp.WaitVisible(in("two_converted.flac", "play")))

@@ -99,6 +99,11 @@ func in(name, action string) chromedp.CSS {
 	return chromedp.CSS(fmt.Sprintf(`#library [data-name=%q] [data-action=%q]`, name, action))
 }
 
+// offered selects a format in the dialog, which is empty until the API named them.
+func offered(format string) chromedp.CSS {
+	return chromedp.CSS(fmt.Sprintf(`#convert-format option[value=%q]`, format))
+}
+
 // TestAPersonInABrowser is the life of a film as a person sees it, in Chromium.
 func TestAPersonInABrowser(t *testing.T) {
 	needsChromium(t)
@@ -116,7 +121,7 @@ func TestAPersonInABrowser(t *testing.T) {
 	do(t, page, "play", chromedp.Click(in("film.mp4", "play")), chromedp.WaitVisible(chromedp.CSS("#video-player")))
 	moves(t, page, "#video-player")
 	do(t, page, "ask for a conversion", chromedp.Click(chromedp.CSS("#video-close")),
-		chromedp.Click(in("film.mp4", "convert")), chromedp.WaitVisible(chromedp.CSS("#convert-format")),
+		chromedp.Click(in("film.mp4", "convert")), chromedp.WaitReady(offered("webm")),
 		chromedp.SetValue(chromedp.CSS("#convert-format"), "webm"))
 	eval[bool](t, page, `document.querySelector('#convert-format').dispatchEvent(new Event('change', {bubbles: true}))`)
 	do(t, page, "see the job finish", chromedp.Click(chromedp.CSS("#convert-submit")),

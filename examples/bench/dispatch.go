@@ -123,8 +123,7 @@ func watchFor(ctx context.Context, name string, parents map[int]bool, looking ch
 				seen <- time.Now()
 				return
 			}
-			// A child is still its parent until it becomes another program.
-			known[pid] = !child || is != "malla"
+			known[pid] = !child // which may become another program yet
 		}
 	}
 }
