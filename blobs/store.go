@@ -11,8 +11,6 @@ var (
 	ErrNotFound = errors.New("chunk not found")
 	// ErrCorrupt tells that bytes do not have the hash that names them.
 	ErrCorrupt = errors.New("chunk damaged: its bytes do not match its name")
-	// ErrFull tells that a disk has no room but its reserve.
-	ErrFull = errors.New("no room left on the disk")
 	// ErrTooLarge tells that a chunk is longer than ChunkSize or a blob than MaxBlobSize.
 	ErrTooLarge = errors.New("too large")
 	// ErrUnavailable tells that too few nodes could be reached: to keep the
@@ -35,8 +33,9 @@ type Store interface {
 	// Put reads the chunk named ref from r to its end and keeps it durably:
 	// after a nil error the bytes survive a power cut. Bytes with another
 	// hash are refused with ErrCorrupt and leave no trace, longer ones with
-	// ErrTooLarge, and where the room is used up with ErrFull. Putting what
-	// is there already is cheap and no error.
+	// ErrTooLarge, where the room is used up with ErrFull, and on a disk that
+	// fails with ErrBroken. Putting what is there already is cheap and no
+	// error.
 	Put(ctx context.Context, ref Ref, r io.Reader) error
 	// Open returns the chunk, verified. ErrNotFound where it is not here,
 	// ErrCorrupt where its bytes went bad.

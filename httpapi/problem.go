@@ -91,6 +91,8 @@ func problemOf(err error) *Problem {
 		return tooLarge.refusal("that is larger than what is accepted here")
 	case errors.Is(err, blobs.ErrFull):
 		return outcomes[state.Full].refusal("the mesh has no room left for this file")
+	case errors.Is(err, blobs.ErrBroken):
+		return unavailable.refusal("the disk of this node does not take files at the moment: use another node of the mesh")
 	case errors.Is(err, blobs.ErrUnavailable), errors.Is(err, blobs.ErrNotFound), errors.Is(err, fs.ErrNotExist):
 		return unavailable.refusal("too few nodes that hold this file can be reached: try again in a moment")
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -47,6 +48,10 @@ type cached struct {
 // is nothing to close.
 func OpenCache(cfg CacheConfig) (*Cache, error) {
 	notDurable := func(*os.File) error { return nil }
+	// What a crash tore is of no interest here, and must not add up.
+	if err := os.RemoveAll(filepath.Join(cfg.Dir, "quarantine")); err != nil {
+		return nil, fmt.Errorf("open chunk cache: %w", err)
+	}
 	s, err := open(Config{Dir: cfg.Dir, Reserve: cfg.Reserve, Logger: cfg.Logger, Free: cfg.Free}, notDurable)
 	if err != nil {
 		return nil, err

@@ -58,6 +58,16 @@ func (s *Store) open(ctx context.Context, ref blobs.Ref) (*Chunk, error) {
 // verify hashes the whole file. What does not have the right hash, or cannot
 // be read, is moved to quarantine.
 func (s *Store) verify(ctx context.Context, ref blobs.Ref, f *os.File, info os.FileInfo) error {
+	if err := s.rehash(ctx, ref, f, info, func(int) error { return nil }); err != nil {
+		return err
+	}
+	s.verified.add(ref, info)
+	return nil
+}
+
+// rehash is verify without remembering it; after each read paced is called
+// with its number of bytes and may wait.
+func (s *Store) rehash(ctx context.Context, ref blobs.Ref, f *os.File, info os.FileInfo, paced func(n int) error) error {
 	buf := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(buf)
 	h := sha256.New()
@@ -68,18 +78,31 @@ func (s *Store) verify(ctx context.Context, ref blobs.Ref, f *os.File, info os.F
 		n, err := f.ReadAt(buf[:], off)
 		h.Write(buf[:n])
 		off += int64(n)
+		if err != nil && err != io.EOF {
+			return s.unreadable(ref, info, err)
+		}
+		if err := paced(n); err != nil {
+			return err
+		}
 		if err == io.EOF {
 			break
-		}
-		if err != nil {
-			return s.quarantine(ref, info, err)
 		}
 	}
 	if blobs.Ref(h.Sum(nil)) != ref {
 		return s.quarantine(ref, info, errors.New("another hash"))
 	}
-	s.verified.add(ref, info)
 	return nil
+}
+
+// unreadable tells a bad sector, whose chunk goes to quarantine, from a disk
+// that is gone: that one may come back with all its chunks, and none of them
+// is to be moved meanwhile.
+func (s *Store) unreadable(ref blobs.Ref, info os.FileInfo, cause error) error {
+	s.fault(cause)
+	if err := s.tryWrite(); err != nil && !errors.Is(err, blobs.ErrFull) {
+		return fmt.Errorf("read chunk %s: %w: %w", ref.Short(), blobs.ErrBroken, cause)
+	}
+	return s.quarantine(ref, info, cause)
 }
 
 // quarantine moves the damaged file away, unless it was replaced since, and
@@ -95,8 +118,9 @@ func (s *Store) quarantine(ref blobs.Ref, info os.FileInfo, cause error) error {
 	s.marks.clear(ref)
 	s.verified.forget(ref)
 	name := fmt.Sprintf("%s.%d", ref, time.Now().UnixNano())
-	err = os.Rename(s.path(ref), filepath.Join(s.dir, "quarantine", name))
+	err = s.fault(os.Rename(s.path(ref), filepath.Join(s.dir, "quarantine", name)))
 	unlock()
+	s.health.lost(ref)
 	s.log.Error("damaged chunk moved to quarantine", "ref", ref.String(), "cause", cause, "err", err)
 	s.damaged(ref)
 	return errors.Join(corrupt, err)

@@ -1,10 +1,8 @@
 package disk
 
 import (
-	"errors"
 	"fmt"
 	"sync"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -65,12 +63,4 @@ func statfs(dir string) (free, total int64, err error) {
 		return 0, 0, err
 	}
 	return int64(st.Bavail) * int64(st.Bsize), int64(st.Blocks) * int64(st.Bsize), nil
-}
-
-// asFull gives the system's ways of saying that the disk is full our name.
-func asFull(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fmt.Errorf("%w: %w", blobs.ErrFull, err)
-	}
-	return err
 }

@@ -59,6 +59,7 @@ type Store struct {
 	room     *room
 	verified *verified
 	marks    *marks
+	health   health
 	locks    [256]sync.Mutex // first byte of a ref -> guards the files with it in chunks/ and their marks
 }
 
@@ -77,6 +78,7 @@ func open(cfg Config, sync func(*os.File) error) (*Store, error) {
 		room:     newRoom(cfg.Dir, cfg.Reserve, cfg.Free),
 		verified: newVerified(),
 		marks:    newMarks(),
+		health:   health{hurt: map[blobs.Ref]struct{}{}},
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -164,7 +166,7 @@ func (s *Store) unlink(ref blobs.Ref) error {
 	s.marks.clear(ref)
 	s.verified.forget(ref)
 	if err := os.Remove(s.path(ref)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("delete chunk %s: %w", ref.Short(), err)
+		return fmt.Errorf("delete chunk %s: %w", ref.Short(), s.fault(err))
 	}
 	return nil
 }
@@ -174,33 +176,41 @@ func (s *Store) unlink(ref blobs.Ref) error {
 // that come or go meanwhile may be missing.
 func (s *Store) Each(ctx context.Context, f func(ref blobs.Ref, size int64, used time.Time) error) error {
 	for i := range s.locks {
-		if err := ctx.Err(); err != nil {
+		if err := s.In(ctx, byte(i), f); err != nil {
 			return err
 		}
-		prefix := fmt.Sprintf("%02x", i)
-		entries, err := os.ReadDir(s.prefix(byte(i)))
+	}
+	return nil
+}
+
+// In is Each for the chunks whose refs begin with that byte.
+func (s *Store) In(ctx context.Context, first byte, f func(ref blobs.Ref, size int64, used time.Time) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	prefix := fmt.Sprintf("%02x", first)
+	entries, err := os.ReadDir(s.prefix(first))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("list chunks: %w", s.fault(err))
+	}
+	for _, e := range entries {
+		ref, err := blobs.ParseRef(prefix + e.Name())
+		if err != nil {
+			s.log.Warn("stray file among the chunks", "name", prefix+"/"+e.Name())
+			continue
+		}
+		info, err := e.Info()
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("list chunks: %w", err)
+			return fmt.Errorf("list chunks: %w", s.fault(err))
 		}
-		for _, e := range entries {
-			ref, err := blobs.ParseRef(prefix + e.Name())
-			if err != nil {
-				s.log.Warn("stray file among the chunks", "name", prefix+"/"+e.Name())
-				continue
-			}
-			info, err := e.Info()
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			if err != nil {
-				return fmt.Errorf("list chunks: %w", err)
-			}
-			if err := f(ref, info.Size(), info.ModTime()); err != nil {
-				return err
-			}
+		if err := f(ref, info.Size(), info.ModTime()); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -211,8 +221,14 @@ func (s *Store) Each(ctx context.Context, f func(ref blobs.Ref, size int64, used
 func (s *Store) Free() (free, total int64, err error) { return s.room.left() }
 
 // Reserve sets n bytes aside for a file that will be handed to Adopt, until
-// release is called. It returns [blobs.ErrFull] where the reserve would be used.
-func (s *Store) Reserve(n int64) (release func(), err error) { return s.room.take(n) }
+// release is called. It returns [blobs.ErrFull] where the reserve would be used,
+// and [blobs.ErrBroken] while the disk does not work.
+func (s *Store) Reserve(n int64) (release func(), err error) {
+	if err := s.works(); err != nil {
+		return nil, err
+	}
+	return s.room.take(n)
+}
 
 func (s *Store) staging() string { return filepath.Join(s.dir, "staging") }
 

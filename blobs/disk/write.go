@@ -56,7 +56,8 @@ func (s *Store) PutFor(ctx context.Context, upload string, ref blobs.Ref, r io.R
 // Adopt takes over the file at path as the chunk named ref, durably, without
 // copying it where it lies on the same file system, and tells whether the chunk
 // was not here before. The caller has hashed the bytes as it wrote them and
-// writes no more; afterwards the file is gone from path. On an error it stays.
+// writes no more; afterwards the file is gone from path. On an error it stays,
+// unless it could not be made durable: then it is worth nothing.
 func (s *Store) Adopt(ctx context.Context, upload string, ref blobs.Ref, path string) (created bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -71,7 +72,7 @@ func (s *Store) Adopt(ctx context.Context, upload string, ref blobs.Ref, path st
 	// An upload may have rested for a day: the chunk is fresh from now on.
 	now := time.Now()
 	if err := os.Chtimes(path, now, now); err != nil {
-		return false, err
+		return false, s.fault(err)
 	}
 	created, err = s.place(upload, ref, f)
 	if !errors.Is(err, syscall.EXDEV) {
@@ -107,10 +108,10 @@ func (s *Store) KeepFor(ctx context.Context, upload string, ref blobs.Ref) (int6
 	}
 	now := time.Now()
 	if err := os.Chtimes(path, now, now); err != nil {
-		return 0, fmt.Errorf("keep chunk %s: %w", ref.Short(), err)
+		return 0, fmt.Errorf("keep chunk %s: %w", ref.Short(), s.fault(err))
 	}
 	if err := s.sync(c.file); err != nil {
-		return 0, fmt.Errorf("keep chunk %s: %w", ref.Short(), err)
+		return 0, fmt.Errorf("keep chunk %s: %w", ref.Short(), s.fault(err))
 	}
 	s.marks.touch(ref, upload)
 	if info, err = os.Lstat(path); err == nil {
@@ -123,22 +124,23 @@ func (s *Store) KeepFor(ctx context.Context, upload string, ref blobs.Ref) (int6
 // replaced: the new bytes were verified, the old ones may have gone bad.
 func (s *Store) place(upload string, ref blobs.Ref, f *os.File) (created bool, err error) {
 	if err := f.Chmod(0o400); err != nil {
-		return false, err
+		return false, s.fault(err)
 	}
 	// A file whose fsync failed is given up, never synced again: the kernel
 	// reports a lost page once and then calls it clean.
 	if err := s.sync(f); err != nil {
-		return false, fmt.Errorf("sync chunk %s: %w", ref.Short(), asFull(err))
+		os.Remove(f.Name())
+		return false, fmt.Errorf("sync chunk %s: %w", ref.Short(), s.fault(err))
 	}
 	path := s.path(ref)
 	defer s.lock(ref)()
 	_, err = os.Lstat(path)
 	created = errors.Is(err, fs.ErrNotExist)
 	if err := s.rename(f.Name(), path); err != nil {
-		return false, fmt.Errorf("place chunk %s: %w", ref.Short(), asFull(err))
+		return false, fmt.Errorf("place chunk %s: %w", ref.Short(), s.fault(err))
 	}
 	if err := s.syncDir(filepath.Dir(path)); err != nil {
-		return false, errors.Join(fmt.Errorf("place chunk %s: %w", ref.Short(), err), s.unlink(ref))
+		return false, errors.Join(fmt.Errorf("place chunk %s: %w", ref.Short(), s.fault(err)), s.unlink(ref))
 	}
 	if created {
 		s.marks.create(ref, upload)
@@ -148,6 +150,7 @@ func (s *Store) place(upload string, ref blobs.Ref, f *os.File) (created bool, e
 	if info, err := f.Stat(); err == nil {
 		s.verified.add(ref, info)
 	}
+	s.health.put(ref)
 	return created, nil
 }
 
@@ -169,6 +172,7 @@ func (s *Store) rename(from, to string) error {
 
 // A staged is a chunk that is being written where no reader sees it.
 type staged struct {
+	store   *Store
 	file    *os.File
 	hash    hash.Hash
 	size    int64
@@ -176,16 +180,16 @@ type staged struct {
 }
 
 func (s *Store) stage() (*staged, error) {
-	release, err := s.room.take(blobs.ChunkSize)
+	release, err := s.Reserve(blobs.ChunkSize)
 	if err != nil {
 		return nil, err
 	}
 	f, err := os.CreateTemp(s.staging(), "put-*")
 	if err != nil {
 		release()
-		return nil, fmt.Errorf("stage chunk: %w", asFull(err))
+		return nil, fmt.Errorf("stage chunk: %w", s.fault(blobs.OfFolder(err)))
 	}
-	return &staged{file: f, hash: sha256.New(), release: release}, nil
+	return &staged{store: s, file: f, hash: sha256.New(), release: release}, nil
 }
 
 // fill writes r to its end.
@@ -203,7 +207,7 @@ func (st *staged) fill(ctx context.Context, r io.Reader) error {
 		if n > 0 {
 			st.hash.Write(buf[:n])
 			if _, err := st.file.Write(buf[:n]); err != nil {
-				return asFull(err)
+				return st.store.fault(err)
 			}
 		}
 		if err == io.EOF {

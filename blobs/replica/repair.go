@@ -2,7 +2,6 @@ package replica
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -284,7 +283,7 @@ func (p *repair) fetchAll(ctx context.Context, m members, refs []blobs.Ref) (lef
 		}
 		start := time.Now()
 		size, err := p.fetchOne(ctx, m, ref)
-		if errors.Is(err, blobs.ErrFull) || ctx.Err() != nil {
+		if blobs.TakesNone(err) || ctx.Err() != nil {
 			return left + len(refs) - i
 		}
 		if err != nil {

@@ -52,6 +52,9 @@ var statuses = []struct {
 }
 
 func statusOf(err error) int {
+	if errors.Is(err, blobs.ErrBroken) {
+		return http.StatusServiceUnavailable // to the others this node is one that cannot be reached
+	}
 	for _, s := range statuses {
 		if errors.Is(err, s.err) {
 			return s.status

@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"sync"
-	"syscall"
 
 	"malla/blobs"
 )
@@ -93,7 +92,7 @@ func (c *cutter) write(ctx context.Context, p []byte) error {
 		n := min(int64(len(p)), blobs.ChunkSize-c.partLen)
 		// At its place, not at the end: a write that broke may have left some.
 		if _, err := c.part.WriteAt(p[:n], c.partLen); err != nil {
-			return asFull(err)
+			return blobs.OfDisk(err)
 		}
 		c.chunk.Write(p[:n])
 		c.whole.Write(p[:n])
@@ -129,7 +128,7 @@ func (c *cutter) open() error {
 	f, err := os.OpenFile(c.path(c.index()), os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		release()
-		return asFull(err)
+		return blobs.OfDisk(err)
 	}
 	c.part, c.release = f, release
 	return nil
@@ -197,7 +196,7 @@ func (c *cutter) finish(ctx context.Context) (blobs.Blob, error) {
 	defer release()
 	path := c.path(len(c.chunks))
 	if err := os.WriteFile(path, data, 0o600); err != nil {
-		return blobs.Blob{}, errors.Join(asFull(err), os.Remove(path))
+		return blobs.Blob{}, errors.Join(blobs.OfDisk(err), os.Remove(path))
 	}
 	blob := m.Blob()
 	c.tried = append(c.tried, blob.Ref)
@@ -234,12 +233,4 @@ func (c *cutter) stop() {
 	for i := len(c.chunks); i <= len(c.chunks)+1; i++ {
 		os.Remove(c.path(i))
 	}
-}
-
-// asFull gives the system's ways of saying that the disk is full our name.
-func asFull(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fmt.Errorf("%w: %w", blobs.ErrFull, err)
-	}
-	return err
 }

@@ -94,7 +94,7 @@ func appendEntry(path string, e entry) (err error) {
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
-		return fmt.Errorf("journal: %w", asFull(err))
+		return fmt.Errorf("journal: %w", blobs.OfDisk(err))
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	before, err := f.Stat()
@@ -103,7 +103,7 @@ func appendEntry(path string, e entry) (err error) {
 	}
 	if _, err := f.Write(data); err != nil {
 		// Half a line would hide all that come after it.
-		return errors.Join(fmt.Errorf("journal: %w", asFull(err)), f.Truncate(before.Size()))
+		return errors.Join(fmt.Errorf("journal: %w", blobs.OfDisk(err)), f.Truncate(before.Size()))
 	}
 	return f.Sync()
 }
@@ -112,7 +112,7 @@ func appendEntry(path string, e entry) (err error) {
 func createJournal(dir, path string, e entry) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return fmt.Errorf("journal: %w", asFull(err))
+		return fmt.Errorf("journal: %w", blobs.OfDisk(err))
 	}
 	if err := f.Close(); err != nil {
 		return err

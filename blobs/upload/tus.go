@@ -133,7 +133,7 @@ func (s *Store) tusError(err error) error {
 		return handler.ErrSizeExceeded
 	case errors.Is(err, blobs.ErrFull):
 		return errTusFull
-	case errors.Is(err, blobs.ErrUnavailable):
+	case errors.Is(err, blobs.ErrUnavailable), errors.Is(err, blobs.ErrBroken):
 		return errTusUnavailable
 	}
 	s.cfg.Logger.Error("resumable upload", "err", err)

@@ -101,6 +101,8 @@ func (w *Worker) fail(ctx context.Context, a attempt, err error) {
 		}
 	case errors.Is(err, blobs.ErrFull):
 		c.Reason = "there is no room left on the disk of the node"
+	case errors.Is(err, blobs.ErrBroken):
+		c.Reason = "the disk of the node does not work"
 	case errors.Is(err, errNoFFmpeg):
 		c.Reason = errNoFFmpeg.Error()
 	case errors.Is(err, errTooOld):

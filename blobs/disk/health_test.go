@@ -1,0 +1,212 @@
+package disk
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"malla/blobs"
+	"malla/blobs/blobstest"
+)
+
+// A moody disk fails to sync while it has an error.
+type moody struct{ err error }
+
+func (m *moody) sync(f *os.File) error {
+	if m.err != nil {
+		return m.err
+	}
+	return f.Sync()
+}
+
+func openMoody(t *testing.T) (*Store, *moody) {
+	t.Helper()
+	m := &moody{}
+	s, err := open(Config{Dir: t.TempDir()}, m.sync)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, m
+}
+
+func TestAFailedSyncIsNeverAcknowledgedAndBreaksTheDisk(t *testing.T) {
+	data := blobstest.Bytes(300_000, 1)
+	ref := blobs.RefOf(data)
+	for _, c := range []struct {
+		name string
+		put  func(t *testing.T, s *Store) error
+	}{
+		{"put", func(t *testing.T, s *Store) error { return s.Put(t.Context(), ref, bytes.NewReader(data)) }},
+		{"adopt", func(t *testing.T, s *Store) error {
+			path := filepath.Join(t.TempDir(), "part")
+			if err := os.WriteFile(path, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := s.Adopt(t.Context(), "", ref, path)
+			// Who synced it once more would be told that all is well.
+			if _, stat := os.Stat(path); !errors.Is(stat, os.ErrNotExist) {
+				t.Errorf("the file that could not be made durable is still there: %v", stat)
+			}
+			return err
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, disk := openMoody(t)
+			disk.err = syscall.EIO
+			if err := c.put(t, s); !errors.Is(err, blobs.ErrBroken) {
+				t.Fatalf("got %v, want ErrBroken", err)
+			}
+			if left := files(t, s.dir); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+			if since, cause := s.Broken(); cause == nil || time.Since(since) > time.Minute {
+				t.Errorf("broken since %v: %v", since, cause)
+			}
+			if _, err := s.Reserve(1); !errors.Is(err, blobs.ErrBroken) {
+				t.Errorf("reserve = %v, want ErrBroken", err)
+			}
+			disk.err = nil
+			if err := s.Probe(); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.put(t, s); err != nil {
+				t.Errorf("on a disk that works again: %v", err)
+			}
+			if _, cause := s.Broken(); cause != nil {
+				t.Errorf("still broken: %v", cause)
+			}
+		})
+	}
+}
+
+func TestKeepOnABrokenDiskPromisesNothing(t *testing.T) {
+	s, disk := openMoody(t)
+	ref := put(t, s, blobstest.Bytes(1000, 1))
+	disk.err = syscall.EIO
+	if _, err := s.KeepFor(t.Context(), "", ref); !errors.Is(err, blobs.ErrBroken) {
+		t.Errorf("keep = %v, want ErrBroken", err)
+	}
+	if _, err := s.Open(t.Context(), ref); err != nil {
+		t.Errorf("what can be read is not readable: %v", err)
+	}
+}
+
+func TestAFullDiskIsNotABrokenOne(t *testing.T) {
+	s, disk := openMoody(t)
+	disk.err = syscall.ENOSPC
+	data := blobstest.Bytes(1000, 1)
+	if err := s.Put(t.Context(), blobs.RefOf(data), bytes.NewReader(data)); !errors.Is(err, blobs.ErrFull) {
+		t.Errorf("put = %v, want ErrFull", err)
+	}
+	if err := s.Probe(); err != nil {
+		t.Errorf("probe = %v", err)
+	}
+	if _, cause := s.Broken(); cause != nil {
+		t.Errorf("broken: %v", cause)
+	}
+}
+
+func TestAFolderThatWentAwayIsABrokenDisk(t *testing.T) {
+	s := openStore(t, Config{})
+	if err := os.RemoveAll(s.staging()); err != nil { // as where it is unmounted
+		t.Fatal(err)
+	}
+	data := blobstest.Bytes(1000, 1)
+	if err := s.Put(t.Context(), blobs.RefOf(data), bytes.NewReader(data)); !errors.Is(err, blobs.ErrBroken) {
+		t.Errorf("put = %v, want ErrBroken", err)
+	}
+	if _, cause := s.Broken(); cause == nil {
+		t.Error("the disk counts as sound")
+	}
+}
+
+func TestABrokenDiskIsTriedAgainByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, disk := openMoody(t)
+		disk.err = syscall.EIO
+		time.Sleep(time.Minute) // nobody looks: nobody knows
+		if s.Probe() == nil {
+			t.Fatal("the probe succeeded")
+		}
+		disk.err = nil
+		if _, err := s.Reserve(1); err == nil {
+			t.Error("it is tried at each request")
+		}
+		time.Sleep(2 * probeAgain)
+		release, err := s.Reserve(1)
+		if err != nil {
+			t.Fatalf("reserve = %v", err)
+		}
+		release()
+	})
+}
+
+// What cannot be read on a disk that works is a bad sector: the chunk is moved
+// away. On one that does not, all chunks may come back with it.
+func TestUnreadableChunks(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		works      bool
+		want       error
+		quarantine int
+	}{
+		{"a bad sector", true, blobs.ErrCorrupt, 1},
+		{"a disk that is gone", false, blobs.ErrBroken, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, disk := openMoody(t)
+			ref := put(t, s, blobstest.Bytes(1000, 1))
+			if !c.works {
+				disk.err = syscall.EIO
+			}
+			info, err := os.Stat(s.path(ref))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.unreadable(ref, info, &os.PathError{Op: "read", Err: syscall.EIO}); !errors.Is(err, c.want) {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+			if n := len(files(t, filepath.Join(s.dir, "quarantine"))); n != c.quarantine {
+				t.Errorf("%d files in quarantine, want %d", n, c.quarantine)
+			}
+			if _, cause := s.Broken(); cause == nil {
+				t.Error("the disk counts as sound")
+			}
+		})
+	}
+}
+
+func TestScrubDoesNotTrustWhatWasReadBefore(t *testing.T) {
+	s := openStore(t, Config{})
+	sound, hurt := put(t, s, blobstest.Bytes(300_000, 1)), put(t, s, blobstest.Bytes(300_000, 2))
+	info, err := os.Stat(s.path(hurt))
+	if err != nil {
+		t.Fatal(err)
+	}
+	damage(t, s, hurt)
+	// As a disk does it: without a sign.
+	if err := os.Chtimes(s.path(hurt), time.Time{}, info.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	read := 0
+	count := func(n int) error { read += n; return nil }
+	if size, err := s.Scrub(t.Context(), sound, count); err != nil || size != 300_000 || read != 300_000 {
+		t.Errorf("a sound chunk: %d bytes, %d read, %v", size, read, err)
+	}
+	if _, err := s.Scrub(t.Context(), hurt, count); !errors.Is(err, blobs.ErrCorrupt) {
+		t.Errorf("a damaged chunk: %v", err)
+	}
+	put(t, s, blobstest.Bytes(300_000, 2))
+	if found, healed := s.Damage(); found != 1 || healed != 1 {
+		t.Errorf("%d found, %d healed", found, healed)
+	}
+	stop := errors.New("enough")
+	if _, err := s.Scrub(t.Context(), sound, func(int) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("scrub = %v, want the pace's error", err)
+	}
+}
