@@ -56,7 +56,6 @@ func (r *Replica) openHere(ctx context.Context, ref blobs.Ref) (blobs.Chunk, err
 
 func (r *Replica) noteDamage(ref blobs.Ref, err error) {
 	if errors.Is(err, blobs.ErrCorrupt) {
-		r.damaged.Add(1)
 		r.repair.fetchLater(ref)
 	}
 }
@@ -192,7 +191,7 @@ func (r *Replica) receive(ctx context.Context, ref blobs.Ref, body *kicked, keep
 		if err == nil {
 			return s.Open(ctx, ref)
 		}
-		if !errors.Is(err, blobs.ErrFull) || body.n > 0 {
+		if !blobs.TakesNone(err) || body.n > 0 {
 			return nil, err
 		}
 	}

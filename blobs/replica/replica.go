@@ -17,8 +17,8 @@
 //
 // # Concurrency
 //
-// All methods may be called at once. Run is the only loop; Spread leaves work
-// behind that Close ends and waits for.
+// All methods may be called at once. Run and Scrub are the only loops; Spread
+// leaves work behind that Close ends and waits for.
 package replica
 
 import (
@@ -30,7 +30,6 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"malla/blobs"
@@ -40,6 +39,7 @@ import (
 type Local interface {
 	blobs.Store
 	Ledger
+	Checkable
 	// Reserve sets room for n bytes aside until release is called.
 	Reserve(n int64) (release func(), err error)
 	// Adopt takes over a written file as the chunk, durably.
@@ -60,6 +60,20 @@ type Ledger interface {
 	Remove(ctx context.Context, ref blobs.Ref, after time.Time) (bool, error)
 	// Each lists the chunks in the order of their refs.
 	Each(ctx context.Context, f func(ref blobs.Ref, size int64, used time.Time) error) error
+}
+
+// Checkable is a store whose chunks are looked at again before anybody needs
+// them.
+type Checkable interface {
+	// Scrub hashes the chunk's bytes on the disk again. paced is called after
+	// each read with its number of bytes, and may wait. [blobs.ErrCorrupt]
+	// where they are damaged, [blobs.ErrBroken] where that cannot be told.
+	Scrub(ctx context.Context, ref blobs.Ref, paced func(n int) error) (size int64, err error)
+	// In lists the chunks whose refs begin with that byte in their order.
+	In(ctx context.Context, first byte, f func(ref blobs.Ref, size int64, used time.Time) error) error
+	// Damage tells how many chunks were found damaged since the store was
+	// opened, by whatever read them, and how many of those were put again.
+	Damage() (found, healed int64)
 }
 
 // Peers are the nodes of the mesh and the link to them.
@@ -111,6 +125,10 @@ type Config struct {
 	SlowAfter    time.Duration // when a holder that has not answered is joined or replaced by the next; default 3 seconds
 	Stall        time.Duration // when a transfer on which nothing moves is given up; default 10 seconds
 	RepairRate   int64         // bytes a second that repair fetches at most; default 64 MiB
+
+	ScrubEvery time.Duration // within which each chunk is read and hashed again; default 30 days, negative never
+	ScrubRate  int64         // bytes a second that scrubbing reads at most; default 32 MiB
+	ScrubFile  string        // where it is written down how far that is; "" begins anew with each process
 }
 
 func (c *Config) setDefaults() {
@@ -123,6 +141,8 @@ func (c *Config) setDefaults() {
 	c.SlowAfter = orDefault(c.SlowAfter, 3*time.Second)
 	c.Stall = orDefault(c.Stall, 10*time.Second)
 	c.RepairRate = orDefault(c.RepairRate, 64<<20)
+	c.ScrubEvery = orDefault(c.ScrubEvery, 30*24*time.Hour)
+	c.ScrubRate = orDefault(c.ScrubRate, 32<<20)
 	nothing := func(func(blobs.Ref) bool) {}
 	if c.Referenced == nil {
 		c.Referenced = nothing
@@ -155,7 +175,7 @@ type Replica struct {
 	memory  chan struct{} // one token for each chunk that may be held in memory
 	behind  chan struct{} // one token for each spread that may go on after its answer
 	repair  *repair
-	damaged atomic.Int64
+	scrub   *scrub
 
 	mu      sync.Mutex                         // guards the fields below
 	closed  bool                               // no spread begins any more
@@ -189,6 +209,7 @@ func New(cfg Config) (*Replica, error) {
 		spreads: map[string]map[*spreading]struct{}{},
 	}
 	r.repair = newRepair(r)
+	r.scrub = newScrub(r)
 	return r, nil
 }
 

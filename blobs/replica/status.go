@@ -20,6 +20,9 @@ type Status struct {
 	Collected      int64 // unnamed chunks deleted
 	CollectedBytes int64
 	Damaged        int64 // copies on this disk that were found damaged
+	Healed         int64 // of those, made again
+
+	Scrub ScrubStatus
 }
 
 // Status tells how the chunks of this node are.
@@ -27,7 +30,8 @@ func (r *Replica) Status() Status {
 	r.repair.mu.Lock()
 	defer r.repair.mu.Unlock()
 	s := r.repair.status
-	s.Damaged = r.damaged.Load()
+	s.Damaged, s.Healed = r.cfg.Local.Damage()
+	s.Scrub = r.scrub.told()
 	return s
 }
 
