@@ -5,13 +5,16 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/dustin/go-humanize"
@@ -84,6 +87,7 @@ type serveCmd struct {
 	PublicURL       string   `name:"public-url" env:"MALLA_PUBLIC_URL" placeholder:"URL" help:"Address under which people reach the mesh; shared links begin with it."`
 	Signup          string   `default:"open" enum:"open,closed" env:"MALLA_SIGNUP" help:"Who may make an account: open or closed."`
 	Reserve         string   `default:"5GB" env:"MALLA_RESERVE" help:"Room on the disk that stays free."`
+	ScrubEvery      string   `default:"30d" env:"MALLA_SCRUB_EVERY" placeholder:"TIME" help:"Within this time everything on the disk is read and checked again: 30d, 12h; 0 for never."`
 	MetricsToken    string   `env:"MALLA_METRICS_TOKEN" placeholder:"TOKEN" help:"Bearer token that /metrics asks for."`
 	LogLevel        string   `default:"info" enum:"debug,info,warn,error" env:"MALLA_LOG_LEVEL" help:"debug, info, warn or error."`
 	LogFormat       string   `default:"text" enum:"text,json" env:"MALLA_LOG_FORMAT" help:"text or json."`
@@ -138,11 +142,19 @@ func (c serveCmd) config() (node.Config, error) {
 	if err != nil {
 		return node.Config{}, fmt.Errorf("--reserve %q: want a size such as 5GB or 500MB", c.Reserve)
 	}
+	scrub, err := parseDays(c.ScrubEvery)
+	if err != nil {
+		return node.Config{}, fmt.Errorf("--scrub-every %q: want a time such as 30d or 12h, at least an hour, or 0 for never", c.ScrubEvery)
+	}
 	cfg := node.Defaults()
 	cfg.HTTP, cfg.Gossip, cfg.Peer, cfg.Advertise, cfg.Data = c.HTTP, c.Gossip, c.Peer, c.Advertise, c.Data
 	cfg.BootstrapExpect, cfg.SecretFile, cfg.Copies = c.BootstrapExpect, c.SecretFile, c.Copies
 	cfg.Name, cfg.Zone, cfg.PublicURL, cfg.Signup = c.Name, c.Zone, c.PublicURL, node.Signup(c.Signup)
 	cfg.Reserve, cfg.MetricsToken, cfg.Version = reserve, c.MetricsToken, buildVersion()
+	cfg.ScrubEvery = scrub
+	if scrub == 0 {
+		cfg.ScrubEvery = -1
+	}
 	switch {
 	case c.Slots == 0:
 		cfg.Slots = -1
@@ -158,6 +170,19 @@ func (c serveCmd) config() (node.Config, error) {
 	os.Unsetenv("MALLA_SECRET") // not for child processes
 	cfg.Logger = c.logger()
 	return cfg, cfg.Validate()
+}
+
+// parseDays reads a time as [time.ParseDuration] does, and whole days as 30d.
+func parseDays(text string) (time.Duration, error) {
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 16)
+		return time.Duration(n) * 24 * time.Hour, err
+	}
+	d, err := time.ParseDuration(text)
+	if err == nil && d != 0 && d < time.Hour {
+		err = errors.New("too short")
+	}
+	return d, err
 }
 
 func (c serveCmd) logger() *slog.Logger {

@@ -14,6 +14,10 @@ type Work struct {
 	Slots int  // how many it runs at once; 0: it runs none
 	Full  bool // its disk takes no more chunks
 
+	Broken  bool   // its disk fails or is read-only: it is Full, too
+	GivenUp bool   // it has been broken for so long that its chunks do not count any more
+	Damaged uint64 // chunks on its disk that were found damaged since it started
+
 	Encoders uint64 // bits of those that work here, as its owner numbers them; 0 also of a node that does not tell
 }
 
@@ -47,7 +51,8 @@ const (
 )
 
 // encode writes: version 1, id 16, epoch 8, seq 4, CPU in 1/255 1, flags 1,
-// then varints: memory and disk in MiB, network in KiB/s, tasks, slots, encoders.
+// then varints: memory and disk in MiB, network in KiB/s, tasks, slots, encoders,
+// damaged.
 // That is about 50 bytes.
 func (r report) encode() []byte {
 	id := rawID(r.id)
@@ -57,13 +62,15 @@ func (r report) encode() []byte {
 	out = binary.BigEndian.AppendUint32(out, r.seq)
 	out = append(out, byte(math.Round(min(max(r.load.CPU, 0), 1)*255)))
 	var flags byte
-	if r.load.Full {
-		flags |= 1
+	for bit, set := range []bool{r.load.Full, r.load.Broken, r.load.GivenUp} {
+		if set {
+			flags |= 1 << bit
+		}
 	}
 	out = append(out, flags)
 	for _, n := range []uint64{
 		r.load.MemoryUsed / mebi, r.load.MemoryTotal / mebi, r.load.DiskFree / mebi, r.load.DiskTotal / mebi,
-		r.load.NetRx / kibi, r.load.NetTx / kibi, uint64(max(r.load.Tasks, 0)), uint64(max(r.load.Slots, 0)), r.load.Encoders,
+		r.load.NetRx / kibi, r.load.NetTx / kibi, uint64(max(r.load.Tasks, 0)), uint64(max(r.load.Slots, 0)), r.load.Encoders, r.load.Damaged,
 	} {
 		out = binary.AppendUvarint(out, n)
 	}
@@ -83,7 +90,7 @@ func decodeReport(in []byte) (report, bool) {
 		seq:   binary.BigEndian.Uint32(in[25:]),
 	}
 	r.load.CPU = float64(in[29]) / 255
-	r.load.Full = in[30]&1 != 0
+	r.load.Full, r.load.Broken, r.load.GivenUp = in[30]&1 != 0, in[30]&2 != 0, in[30]&4 != 0
 	var tasks, slots uint64
 	in = in[fixed:]
 	for _, f := range []struct {
@@ -103,12 +110,15 @@ func decodeReport(in []byte) (report, bool) {
 		return report{}, false
 	}
 	r.load.Tasks, r.load.Slots = int(tasks), int(slots)
-	if len(in) > 0 { // else it comes from a version that knew no encoders
+	for _, f := range []*uint64{&r.load.Encoders, &r.load.Damaged} {
+		if len(in) == 0 {
+			break // it comes from a version that did not know them
+		}
 		n, size := binary.Uvarint(in)
 		if size <= 0 {
 			return report{}, false
 		}
-		r.load.Encoders = n
+		*f, in = n, in[size:]
 	}
 	return r, true
 }

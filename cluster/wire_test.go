@@ -50,7 +50,7 @@ func TestMetaSurvivesTheGossip(t *testing.T) {
 func TestReportSurvivesTheGossip(t *testing.T) {
 	r := report{id: someID, epoch: 1 << 60, seq: 7, load: Load{
 		CPU: 51.0 / 255, MemoryUsed: 3 << 30, MemoryTotal: 16 << 30, DiskFree: 5 << 40, DiskTotal: 9 << 40,
-		NetRx: 1000 * kibi, NetTx: 7 * kibi, Work: Work{Tasks: 3, Slots: 8, Full: true, Encoders: 0b1011},
+		NetRx: 1000 * kibi, NetTx: 7 * kibi, Work: Work{Tasks: 3, Slots: 8, Full: true, Broken: true, GivenUp: true, Encoders: 0b1011, Damaged: 3},
 	}}
 	data := r.encode()
 	if len(data) > 64 {
@@ -63,14 +63,18 @@ func TestReportSurvivesTheGossip(t *testing.T) {
 	if got, ok := decodeReport(append(data, 9)); !ok || got != r {
 		t.Error("what a newer version adds disturbs")
 	}
-	for i := range data[:len(data)-1] {
+	for i := range data[:len(data)-2] {
 		if _, ok := decodeReport(data[:i]); ok {
 			t.Errorf("cut off after %d bytes it is read all the same", i)
 		}
 	}
 	old := r
-	old.load.Encoders = 0
+	old.load.Damaged = 0
 	if got, ok := decodeReport(data[:len(data)-1]); !ok || got != old {
+		t.Errorf("a report of a version that counts no damage: %+v, %v", got, ok)
+	}
+	old.load.Encoders = 0
+	if got, ok := decodeReport(data[:len(data)-2]); !ok || got != old {
 		t.Errorf("a report of a version without encoders: %+v, %v", got, ok)
 	}
 	r.load.Encoders = math.MaxUint64
@@ -78,7 +82,7 @@ func TestReportSurvivesTheGossip(t *testing.T) {
 	if got, ok := decodeReport(data); !ok || got != r || len(data) > 64 {
 		t.Errorf("with every encoder: %+v, %d bytes", got, len(data))
 	}
-	if _, ok := decodeReport(data[:len(data)-1]); ok {
+	if _, ok := decodeReport(data[:len(data)-2]); ok {
 		t.Error("read half of the encoders")
 	}
 }

@@ -118,6 +118,8 @@ type NodeStatus struct {
 	MemoryTotal uint64    `json:"memory_total,omitzero"` // bytes
 	DiskFree    uint64    `json:"disk_free,omitzero"`    // bytes
 	DiskTotal   uint64    `json:"disk_total,omitzero"`   // bytes
+	Disk        string    `json:"disk,omitempty"`        // full or broken: takes no files; empty: it does
+	Damaged     uint64    `json:"damaged,omitzero"`      // chunks found damaged on its disk since it started
 	NetRx       uint64    `json:"net_rx,omitzero"`       // bytes per second
 	NetTx       uint64    `json:"net_tx,omitzero"`       // bytes per second
 	Tasks       int       `json:"tasks,omitzero"`        // running

@@ -31,11 +31,13 @@ func workersOf(nodes []NodeStatus, view *state.View) WorkerStats {
 			ID: n.Name, Status: Available, CPULoad: round2(n.CPU), MemoryMB: round2(float64(n.MemoryUsed) / 1e6), JobsInProgress: n.Tasks,
 			LoadScore: n.LoadScore, Success: n.Converted, Failed: n.Failed, UpdatedAt: wireTime(n.UpdatedAt),
 			Role: n.Role, Slots: n.Slots, MemoryTotal: round2(float64(n.MemoryTotal) / 1e6), DiskFree: n.DiskFree, DiskTotal: n.DiskTotal,
+			Disk: n.Disk, Damaged: n.Damaged,
 			AsideUntil: wireTime(n.AsideUntil),
 		}
 		switch {
 		case n.State == "dead" || n.State == "left":
 			w.Status, w.CPULoad, w.MemoryMB, w.JobsInProgress, w.LoadScore = Offline, 0, 0, 0, 0
+			w.Disk = ""
 		case n.Tasks > 0:
 			w.Status = Busy
 		}

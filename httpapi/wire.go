@@ -199,6 +199,8 @@ type Worker struct {
 	MemoryTotal float64 `json:"memory_total_mb,omitzero"`
 	DiskFree    uint64  `json:"disk_free_bytes,omitzero"`
 	DiskTotal   uint64  `json:"disk_total_bytes,omitzero"`
+	Disk        string  `json:"disk,omitempty"`          // full or broken: takes no files; empty: it does
+	Damaged     uint64  `json:"damaged_chunks,omitzero"` // found on its disk since it started
 
 	AsideUntil time.Time `json:"aside_until,omitzero"` // gets no tasks before that: those it had failed while others' did not
 }

@@ -35,8 +35,9 @@ type Config struct {
 	Slots        int    // tasks run at once; negative: this node does not convert
 	PublicURL    string // under which people reach the mesh; links begin with it
 	Signup       Signup
-	Reserve      uint64 // bytes of the disk that stay free
-	MetricsToken string // bearer token that /metrics asks for; open when empty
+	Reserve      uint64        // bytes of the disk that stay free
+	ScrubEvery   time.Duration // within which every chunk of the disk is read and hashed again; negative: never
+	MetricsToken string        // bearer token that /metrics asks for; open when empty
 
 	Version string
 	Logger  *slog.Logger
@@ -65,7 +66,7 @@ type Timing struct {
 func Defaults() Config {
 	return Config{
 		HTTP: ":8000", Gossip: ":7946", Peer: ":7947", Data: "data",
-		Copies: 3, Slots: runtime.NumCPU(), Signup: SignupOpen, Reserve: 5_000_000_000, Version: "dev",
+		Copies: 3, Slots: runtime.NumCPU(), Signup: SignupOpen, Reserve: 5_000_000_000, ScrubEvery: 30 * 24 * time.Hour, Version: "dev",
 		Timing: Timing{Raft: time.Second, DeadGrace: 2 * time.Second, RepairWait: time.Minute, Probe: time.Second, StallAfter: 3 * time.Minute},
 	}
 }
@@ -80,6 +81,7 @@ func (c Config) filled() Config {
 	def(&c.Copies, d.Copies)
 	def(&c.Slots, d.Slots)
 	def(&c.Signup, d.Signup)
+	def(&c.ScrubEvery, d.ScrubEvery)
 	def(&c.Version, d.Version)
 	def(&c.Timing.Raft, d.Timing.Raft)
 	def(&c.Timing.DeadGrace, d.Timing.DeadGrace)

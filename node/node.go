@@ -168,11 +168,13 @@ func (n *Node) openBlobs() error {
 		Held:       func(yield func(blobs.Ref) bool) { n.uploads.Held(yield) },
 		Settled:    func() bool { return n.cluster.Ready() == nil },
 		Grace:      n.cfg.Timing.RepairWait,
+		ScrubEvery: n.cfg.ScrubEvery, ScrubFile: filepath.Join(dir, "blobs", "scrub.json"),
 	})
 	if err != nil {
 		return err
 	}
 	n.life.opened("blobs", n.replica.Close)
+	n.metrics.MustRegister(diskMetrics{n.chunks, n.replica})
 	n.link.Handle("/chunks/", n.replica.Handler())
 	n.uploads, err = upload.Open(upload.Config{Dir: filepath.Join(dir, "uploads"), Dest: n.replica, Logger: n.log})
 	return err
@@ -249,6 +251,8 @@ func (n *Node) Start() error {
 	n.life.run("cluster", n.watchCluster)
 	n.life.run("leader", func(ctx context.Context) error { n.cluster.Leading(ctx, n.leader.lead); return ctx.Err() })
 	n.life.run("replica", n.replica.Run)
+	n.life.run("scrub", n.scrub)
+	n.life.run("disk", n.chunks.Watch)
 	n.life.run("uploads", n.uploads.Run)
 	n.life.run("worker", n.runWorker)
 	n.life.run("encoders", n.probeHardware)
@@ -334,8 +338,9 @@ func (n *Node) Kill() {
 
 // work is what this node tells the gossip about itself.
 func (n *Node) work() cluster.Work {
-	free, _, err := n.chunks.Free()
-	return cluster.Work{Tasks: n.worker.Busy(), Slots: max(0, n.cfg.Slots), Encoders: n.encoders.Load(), Full: err != nil || free <= int64(n.cfg.Reserve)}
+	w := cluster.Work{Tasks: n.worker.Busy(), Slots: max(0, n.cfg.Slots), Encoders: n.encoders.Load()}
+	n.describeDisk(&w)
+	return w
 }
 
 // Greet prints where the pages are once the node is ready, and the link that
@@ -392,6 +397,9 @@ func (n *Node) Ready() error { return n.cluster.Ready() }
 func (n *Node) health() error {
 	if err := n.life.ctx.Err(); err != nil {
 		return errors.New("the node is stopping")
+	}
+	if since, cause := n.chunks.Broken(); cause != nil {
+		return fmt.Errorf("the disk has not worked since %s: %w", since.Format(time.DateTime), cause)
 	}
 	f, err := os.CreateTemp(filepath.Join(n.cfg.Data, "scratch"), "health-")
 	if err != nil {

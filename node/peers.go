@@ -44,6 +44,9 @@ func (p *peers) Nodes() []replica.Peer {
 			peer.Gone = m.Since
 		}
 		peer.Full = known && m.Load.Full
+		if known && m.Load.GivenUp {
+			peer.Draining = true // what it still has is copied elsewhere, and read where it can be
+		}
 		all = append(all, peer)
 	}
 	return all

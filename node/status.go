@@ -69,6 +69,7 @@ func describeLoad(s *httpapi.NodeStatus, m cluster.Member) {
 	s.DiskFree, s.DiskTotal, s.NetRx, s.NetTx = l.DiskFree, l.DiskTotal, l.NetRx, l.NetTx
 	s.Tasks, s.Slots, s.UpdatedAt = l.Tasks, l.Slots, m.LoadAt
 	s.LoadScore = loadScore(l)
+	s.Disk, s.Damaged = diskState(l), l.Damaged
 }
 
 // loadScore is 0 for an idle node and 100 for a full one: half its processors,

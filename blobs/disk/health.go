@@ -142,14 +142,15 @@ func (s *Store) tryWrite() (err error) {
 // became read-only is found before somebody needs it, and one that works again
 // is used again.
 func (s *Store) Watch(ctx context.Context) error {
-	for {
-		wait := probeEvery
-		if _, cause := s.Broken(); cause != nil {
-			wait = probeAgain
-		}
+	tick := time.NewTicker(probeAgain)
+	defer tick.Stop()
+	for probed := time.Now(); ; {
 		select {
-		case <-time.After(wait):
-			s.Probe() // it tells and remembers
+		case now := <-tick.C:
+			if _, cause := s.Broken(); cause != nil || now.Sub(probed) >= probeEvery {
+				s.Probe() // it tells and remembers
+				probed = now
+			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -2,9 +2,11 @@ package disk
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -15,9 +17,20 @@ import (
 )
 
 // A moody disk fails to sync while it has an error.
-type moody struct{ err error }
+type moody struct {
+	mu  sync.Mutex // guards err
+	err error
+}
+
+func (m *moody) set(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.err = err
+}
 
 func (m *moody) sync(f *os.File) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.err != nil {
 		return m.err
 	}
@@ -57,7 +70,7 @@ func TestAFailedSyncIsNeverAcknowledgedAndBreaksTheDisk(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, disk := openMoody(t)
-			disk.err = syscall.EIO
+			disk.set(syscall.EIO)
 			if err := c.put(t, s); !errors.Is(err, blobs.ErrBroken) {
 				t.Fatalf("got %v, want ErrBroken", err)
 			}
@@ -70,7 +83,7 @@ func TestAFailedSyncIsNeverAcknowledgedAndBreaksTheDisk(t *testing.T) {
 			if _, err := s.Reserve(1); !errors.Is(err, blobs.ErrBroken) {
 				t.Errorf("reserve = %v, want ErrBroken", err)
 			}
-			disk.err = nil
+			disk.set(nil)
 			if err := s.Probe(); err != nil {
 				t.Fatal(err)
 			}
@@ -87,7 +100,7 @@ func TestAFailedSyncIsNeverAcknowledgedAndBreaksTheDisk(t *testing.T) {
 func TestKeepOnABrokenDiskPromisesNothing(t *testing.T) {
 	s, disk := openMoody(t)
 	ref := put(t, s, blobstest.Bytes(1000, 1))
-	disk.err = syscall.EIO
+	disk.set(syscall.EIO)
 	if _, err := s.KeepFor(t.Context(), "", ref); !errors.Is(err, blobs.ErrBroken) {
 		t.Errorf("keep = %v, want ErrBroken", err)
 	}
@@ -98,7 +111,7 @@ func TestKeepOnABrokenDiskPromisesNothing(t *testing.T) {
 
 func TestAFullDiskIsNotABrokenOne(t *testing.T) {
 	s, disk := openMoody(t)
-	disk.err = syscall.ENOSPC
+	disk.set(syscall.ENOSPC)
 	data := blobstest.Bytes(1000, 1)
 	if err := s.Put(t.Context(), blobs.RefOf(data), bytes.NewReader(data)); !errors.Is(err, blobs.ErrFull) {
 		t.Errorf("put = %v, want ErrFull", err)
@@ -128,12 +141,12 @@ func TestAFolderThatWentAwayIsABrokenDisk(t *testing.T) {
 func TestABrokenDiskIsTriedAgainByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, disk := openMoody(t)
-		disk.err = syscall.EIO
+		disk.set(syscall.EIO)
 		time.Sleep(time.Minute) // nobody looks: nobody knows
 		if s.Probe() == nil {
 			t.Fatal("the probe succeeded")
 		}
-		disk.err = nil
+		disk.set(nil)
 		if _, err := s.Reserve(1); err == nil {
 			t.Error("it is tried at each request")
 		}
@@ -143,6 +156,30 @@ func TestABrokenDiskIsTriedAgainByItself(t *testing.T) {
 			t.Fatalf("reserve = %v", err)
 		}
 		release()
+	})
+}
+
+func TestWatchFindsWhatNobodyMeets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, disk := openMoody(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- s.Watch(ctx) }()
+		for _, err := range []error{syscall.EROFS, nil, syscall.EIO, nil} {
+			disk.set(err)
+			wait := probeEvery + probeAgain
+			if err == nil {
+				wait = probeAgain
+			}
+			time.Sleep(wait + time.Millisecond)
+			if _, cause := s.Broken(); (cause != nil) != (err != nil) {
+				t.Errorf("after %v the disk is broken by %v, want %v", wait, cause, err)
+			}
+		}
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("watch = %v", err)
+		}
 	})
 }
 
@@ -162,7 +199,7 @@ func TestUnreadableChunks(t *testing.T) {
 			s, disk := openMoody(t)
 			ref := put(t, s, blobstest.Bytes(1000, 1))
 			if !c.works {
-				disk.err = syscall.EIO
+				disk.set(syscall.EIO)
 			}
 			info, err := os.Stat(s.path(ref))
 			if err != nil {

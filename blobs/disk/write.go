@@ -161,8 +161,11 @@ func (s *Store) rename(from, to string) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if os.Mkdir(filepath.Dir(to), 0o700) != nil {
-		return err
+	switch made := os.Mkdir(filepath.Dir(to), 0o700); {
+	case errors.Is(made, fs.ErrExist):
+		return err // it is the file that is not there
+	case made != nil:
+		return blobs.OfFolder(made)
 	}
 	if err := s.syncDir(filepath.Join(s.dir, "chunks")); err != nil {
 		return err

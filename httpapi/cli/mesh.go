@@ -51,6 +51,9 @@ func (c NodesCmd) Run(env *Env) error {
 		if !n.AsideUntil.IsZero() {
 			how += ", set aside until " + n.AsideUntil.Local().Format("15:04:05")
 		}
+		if n.Disk != "" {
+			how += ", disk " + n.Disk
+		}
 		row := []string{n.Name, n.Role, how, n.URL}
 		if detailed {
 			row = append(row, n.Zone, fmt.Sprintf("%.0f%%", 100*n.CPU), size(int64(n.MemoryUsed)),

@@ -93,6 +93,8 @@ function showMeters(meters, worker) {
   meters.tasks.show(worker.slots > 0 ? `${decimal(running)} / ${decimal(worker.slots)}` : decimal(running), worker.slots > 0 ? running / worker.slots : null);
   const disk = worker.disk_total_bytes > 0;
   meters.disk.el.hidden = !disk;
-  if (disk) meters.disk.show(t('admin.free', { size: bytes(worker.disk_free_bytes) }), 1 - worker.disk_free_bytes / worker.disk_total_bytes);
+  const told = [has('nodes.disk.' + worker.disk) ? t('nodes.disk.' + worker.disk) : t('admin.free', { size: bytes(worker.disk_free_bytes) })];
+  if (worker.damaged_chunks > 0) told.push(t('admin.damaged', { count: decimal(worker.damaged_chunks) }));
+  if (disk) meters.disk.show(told.join(', '), 1 - worker.disk_free_bytes / worker.disk_total_bytes);
   meters.load.show(decimal(worker.load_score), (worker.load_score ?? 0) / 100);
 }

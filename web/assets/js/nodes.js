@@ -76,10 +76,11 @@ function makeNode() {
   const role = h('span', { class: 'badge' });
   const state = h('span', { class: 'badge' });
   const aside = h('span', { class: 'badge warn' });
+  const disk = h('span', { class: 'badge warn' });
   const url = h('span', { class: 'url' });
   const link = h('a', { class: 'button compact' });
   const mark = h('span', { class: 'badge accent' });
-  const el = h('li', { class: 'node-row' }, icon('node'), h('div', { class: 'grow' }, h('div', { class: 'name' }, name, role, state, aside), url), link, mark);
+  const el = h('li', { class: 'node-row' }, icon('node'), h('div', { class: 'grow' }, h('div', { class: 'name' }, name, role, state, aside, disk), url), link, mark);
   return {
     el,
     update(node) {
@@ -95,6 +96,8 @@ function makeNode() {
       setText(state, has('nodes.state.' + node.state) ? t('nodes.state.' + node.state) : node.state ?? '');
       aside.hidden = !(new Date(node.aside_until) > Date.now());
       setText(aside, t('nodes.aside', { time: time(node.aside_until) }));
+      disk.hidden = !has('nodes.disk.' + node.disk);
+      if (!disk.hidden) setText(disk, t('nodes.disk.' + node.disk));
       setText(url, origin || t('nodes.noAddress'));
       mark.hidden = !isHere(node);
       setText(mark, t('nodes.here'));
