@@ -29,6 +29,7 @@ var version = ""
 // program is the command line.
 type program struct {
 	Serve   serveCmd         `cmd:"" help:"Run a node of the mesh."`
+	Fsck    fsckCmd          `cmd:"" help:"Check the data directory of a node that does not run."`
 	Secret  secretCmd        `cmd:"" help:"Print a new secret for a mesh."`
 	Version kong.VersionFlag `help:"Print the version and end."`
 

@@ -55,9 +55,13 @@ func (m Manifest) Blob() Blob {
 	return Blob{Ref: RefOf(m.Encode()), Size: m.Size, SHA256: m.SHA256}
 }
 
+// BeginsAsManifest tells whether data may be the encoding of a manifest. A
+// file of a user's may begin so, too.
+func BeginsAsManifest(data []byte) bool { return bytes.HasPrefix(data, []byte(manifestMagic)) }
+
 // DecodeManifest reads what Encode wrote. Everything else is [ErrBadManifest].
 func DecodeManifest(data []byte) (Manifest, error) {
-	if len(data) < manifestHeader || !bytes.HasPrefix(data, []byte(manifestMagic)) {
+	if len(data) < manifestHeader || !BeginsAsManifest(data) {
 		return Manifest{}, fmt.Errorf("%w: no header", ErrBadManifest)
 	}
 	size := binary.BigEndian.Uint64(data[len(manifestMagic):])

@@ -45,14 +45,18 @@ type agreement struct {
 // raft is nil before start; requests of other nodes may come earlier.
 func (a *agreement) raft() *raft.Raft { return a.current.Load() }
 
+// LogFile is where a node whose [Config].Dir is dir keeps its log. While the
+// node runs it has an exclusive lock on that file (flock).
+func LogFile(dir string) string { return filepath.Join(dir, "raft", "raft.db") }
+
 // openAgreement opens the files.
 func openAgreement(cfg *Config, fail func(error)) (*agreement, error) {
-	dir := filepath.Join(cfg.Dir, "raft")
+	dir := filepath.Dir(LogFile(cfg.Dir))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of the log: %w", err)
 	}
 	bolt, err := raftboltdb.New(raftboltdb.Options{
-		Path: filepath.Join(dir, "raft.db"),
+		Path: LogFile(cfg.Dir),
 		// A list of free pages that is not written at each commit is computed
 		// at start instead.
 		BoltOptions: &bbolt.Options{Timeout: lockTimeout, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType},

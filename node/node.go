@@ -127,6 +127,9 @@ func (n *Node) bind() error {
 	return nil
 }
 
+// clusterDir is where in a data directory the agreement keeps its files.
+func clusterDir(data string) string { return filepath.Join(data, "raft") }
+
 // openMesh opens the link and the agreement over it.
 func (n *Node) openMesh() error {
 	var err error
@@ -136,7 +139,7 @@ func (n *Node) openMesh() error {
 	}
 	n.life.opened("link", n.link.Close)
 	n.cluster, err = cluster.New(cluster.Config{
-		ID: n.id, Name: n.name, Zone: n.cfg.Zone, Version: n.cfg.Version, Dir: filepath.Join(n.cfg.Data, "raft"),
+		ID: n.id, Name: n.name, Zone: n.cfg.Zone, Version: n.cfg.Version, Dir: clusterDir(n.cfg.Data),
 		Secret: n.secret, Gossip: n.cfg.Gossip, Advertise: n.cfg.Advertise, HTTP: n.public.Addr().String(),
 		Join: n.cfg.Join, BootstrapExpect: n.cfg.BootstrapExpect,
 		Link: n.link, State: n.state, Work: n.work, Logger: n.log, Metrics: n.metrics,
@@ -168,7 +171,7 @@ func (n *Node) openBlobs() error {
 		Held:       func(yield func(blobs.Ref) bool) { n.uploads.Held(yield) },
 		Settled:    func() bool { return n.cluster.Ready() == nil },
 		Grace:      n.cfg.Timing.RepairWait,
-		ScrubEvery: n.cfg.ScrubEvery, ScrubFile: filepath.Join(dir, "blobs", "scrub.json"),
+		ScrubEvery: n.cfg.ScrubEvery, ScrubFile: filepath.Join(dir, "blobs", disk.ScrubFile),
 	})
 	if err != nil {
 		return err

@@ -195,6 +195,15 @@ type exitError struct {
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
+// WithCode makes the program end with that code because of err. An interruption
+// keeps its own.
+func WithCode(code int, err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &exitError{code, err}
+}
+
 func usage(format string, args ...any) error {
 	return &exitError{exitUsage, fmt.Errorf(format, args...)}
 }
