@@ -99,15 +99,15 @@ func contentDisposition(disposition, name string) string {
 var rangeHeader = regexp.MustCompile(`^bytes=(\d{0,18})-(\d{0,18})$`)
 
 // oneRange returns the request with a Range header that asks for one range, or
-// without any: several ranges, endless headers and what cannot be understood
-// get the whole file, as RFC 9110 allows.
+// without any: several ranges, endless headers, the last 0 bytes and what cannot
+// be understood get the whole file, as RFC 9110 allows.
 func oneRange(r *http.Request) *http.Request {
 	text := r.Header.Get("Range")
 	if text == "" {
 		return r
 	}
 	parts := rangeHeader.FindStringSubmatch(text)
-	if len(text) <= maxRange && len(r.Header.Values("Range")) == 1 && parts != nil && parts[1]+parts[2] != "" && !reversed(parts[1], parts[2]) {
+	if len(text) <= maxRange && len(r.Header.Values("Range")) == 1 && parts != nil && parts[1]+strings.TrimLeft(parts[2], "0") != "" && !reversed(parts[1], parts[2]) {
 		return r
 	}
 	plain := r.Clone(r.Context())
@@ -117,8 +117,11 @@ func oneRange(r *http.Request) *http.Request {
 
 // reversed tells whether a range ends before it begins.
 func reversed(from, to string) bool {
+	if from == "" || to == "" {
+		return false
+	}
 	from, to = strings.TrimLeft(from, "0"), strings.TrimLeft(to, "0")
-	return from != "" && to != "" && (len(to) < len(from) || len(to) == len(from) && to < from)
+	return len(to) < len(from) || len(to) == len(from) && to < from
 }
 
 // starts tells whether a request reads an item from its beginning: one of those
