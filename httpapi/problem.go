@@ -80,6 +80,7 @@ func problemOf(err error) *Problem {
 	var p *Problem
 	var refused *state.Error
 	var tooMuch *http.MaxBytesError
+	err = blobs.OfDisk(err)
 	switch {
 	case errors.As(err, &p):
 		return p

@@ -63,7 +63,7 @@ func metrics(t *testing.T, nd *nodetest.Node) string {
 func TestAReadOnlyDiskIsPassedByUntilItWorks(t *testing.T) {
 	var remount func(string)
 	m := nodetest.New(t, 3, func(i int, cfg *node.Config) {
-		cfg.Reserve, cfg.Copies = 1<<20, 2
+		cfg.Reserve, cfg.Copies, cfg.Timing.RepairWait = 1<<20, 2, 2*time.Second
 		if i == 2 {
 			remount = mounted(t, filepath.Join(cfg.Data, "blobs"))
 		}
@@ -93,6 +93,21 @@ func TestAReadOnlyDiskIsPassedByUntilItWorks(t *testing.T) {
 	if !strings.Contains(metrics(t, sick), "malla_disk_broken 1") {
 		t.Error("the metrics do not say so")
 	}
+
+	nodetest.Eventually(t, "its copies are made again elsewhere", 30*time.Second, func() error {
+		for _, path := range chunkFiles(t, sick) {
+			rel, err := filepath.Rel(sick.Data(), path)
+			if err != nil {
+				return err
+			}
+			for _, nd := range m.Others(2) { // of three nodes two are left, and two copies are wanted
+				if _, err := os.Stat(filepath.Join(nd.Data(), rel)); err != nil {
+					return fmt.Errorf("at %s: %w", nd.Name(), err)
+				}
+			}
+		}
+		return nil
+	})
 
 	remount("rw")
 	nodetest.Eventually(t, "it is used again", 30*time.Second, func() error {

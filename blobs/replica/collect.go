@@ -44,6 +44,9 @@ func (p *repair) dropSurplus(ctx context.Context, all []surplus) {
 		if err != nil {
 			p.r.cfg.Logger.Warn("surplus copy stays", "ref", s.ref.String(), "err", err)
 		}
+		if blobs.TakesNone(err) {
+			return // the disk is read-only: all others stay, too
+		}
 		if gone {
 			p.note(func(st *Status) { st.Dropped++ })
 		}
@@ -79,6 +82,9 @@ func (p *repair) collect(ctx context.Context, unnamed []blobs.Ref, complete bool
 		gone, err := p.r.cfg.Local.Remove(ctx, ref, now.Add(-p.r.cfg.CollectAfter))
 		if err != nil {
 			p.r.cfg.Logger.Warn("unnamed chunk stays", "ref", ref.String(), "err", err)
+		}
+		if blobs.TakesNone(err) {
+			return
 		}
 		if gone {
 			delete(seen, ref)

@@ -52,6 +52,7 @@ var statuses = []struct {
 }
 
 func statusOf(err error) int {
+	err = blobs.OfDisk(err)
 	if errors.Is(err, blobs.ErrBroken) {
 		return http.StatusServiceUnavailable // to the others this node is one that cannot be reached
 	}

@@ -105,7 +105,12 @@ func appendEntry(path string, e entry) (err error) {
 		// Half a line would hide all that come after it.
 		return errors.Join(fmt.Errorf("journal: %w", blobs.OfDisk(err)), f.Truncate(before.Size()))
 	}
-	return f.Sync()
+	if err := f.Sync(); err != nil {
+		// The step is not told, so it must not be read later either; and the
+		// next one writes these pages again, which the kernel calls clean now.
+		return errors.Join(fmt.Errorf("journal: %w", blobs.OfDisk(err)), f.Truncate(before.Size()))
+	}
+	return nil
 }
 
 // createJournal writes the first line durably, its name too.

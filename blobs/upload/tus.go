@@ -118,6 +118,7 @@ var (
 // logged here: tusd would tell the client.
 func (s *Store) tusError(err error) error {
 	var known handler.Error
+	err = blobs.OfDisk(err)
 	switch {
 	case err == nil, errors.As(err, &known), errors.Is(err, context.Canceled):
 		return err

@@ -48,7 +48,7 @@ const partTries = 2
 // partsLost tells whether an assembly cannot work any more, since parts that
 // were done are gone with all their copies.
 func (t *try) partsLost(err error) bool {
-	return errors.Is(err, errPart) && !errors.Is(err, blobs.ErrFull) && len(t.task.Tries) >= partTries
+	return errors.Is(err, errPart) && !blobs.TakesNone(blobs.OfDisk(err)) && len(t.task.Tries) >= partTries
 }
 
 // fetchParts makes files of the outputs of the job's other tasks.

@@ -90,6 +90,7 @@ func (w *Worker) fail(ctx context.Context, a attempt, err error) {
 	c := state.FailTask{Task: a.task, Attempt: a.number, Cause: state.Broke, Reason: "the conversion did not work on this node", At: time.Now().UTC()}
 	var told *ffmpeg.Error
 	var refusal *state.Error
+	err = blobs.OfDisk(err)
 	switch {
 	case errors.As(err, &told):
 		c.Reason, c.Log, c.Final = told.Error(), told.Log, told.Permanent()
