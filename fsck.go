@@ -60,7 +60,7 @@ func (c fsckCmd) Run(ctx context.Context) error {
 		return cli.WithCode(exitUnchecked, err)
 	}
 	if report.Damaged > 0 {
-		return cli.WithCode(exitDamaged, fmt.Errorf("%d files are damaged", report.Damaged))
+		return cli.WithCode(exitDamaged, fmt.Errorf("damaged files: %d", report.Damaged))
 	}
 	return nil
 }
