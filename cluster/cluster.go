@@ -36,11 +36,12 @@ import (
 
 // Config is what a Cluster is made of.
 type Config struct {
-	ID      state.NodeID // from LoadOrCreateID
-	Name    string       // unique in the mesh, for people
-	Zone    string       // where the node stands; may be empty
-	Version string
-	Dir     string // kept between starts: the log, snapshots, where the others are
+	ID       state.NodeID // from LoadOrCreateID
+	Name     string       // unique in the mesh, for people
+	Zone     string       // where the node stands; may be empty
+	Capacity uint64       // bytes that chunks may take on its disk, in coarse steps
+	Version  string
+	Dir      string // kept between starts: the log, snapshots, where the others are
 
 	Secret    transport.Secret
 	Gossip    string // address to gossip on, TCP and UDP; port 0 takes a free one

@@ -373,7 +373,7 @@ func (c *Cluster) record() state.RegisterNode {
 	self := peer{meta: c.gossip.saying(), gossip: c.gossip.addr()}
 	return state.RegisterNode{
 		ID: c.cfg.ID, Name: c.cfg.Name, Zone: c.cfg.Zone, Version: c.cfg.Version,
-		HTTP: self.httpAddr(), Peer: self.peerAddr(), Gossip: self.gossip, At: time.Now().UTC(),
+		HTTP: self.httpAddr(), Peer: self.peerAddr(), Gossip: self.gossip, At: time.Now().UTC(), Capacity: c.cfg.Capacity,
 	}
 }
 
@@ -385,7 +385,7 @@ func (c *Cluster) keepRegistered(ctx context.Context) {
 		want := c.record()
 		have, _ := c.cfg.State.View().Node(c.cfg.ID)
 		right := have.Name == want.Name && have.Zone == want.Zone && have.Version == want.Version &&
-			have.HTTP == want.HTTP && have.Peer == want.Peer && have.Gossip == want.Gossip
+			have.HTTP == want.HTTP && have.Peer == want.Peer && have.Gossip == want.Gossip && have.Capacity == want.Capacity
 		if !right && c.Ready() == nil {
 			_, err := c.Propose(ctx, want)
 			if errors.Is(err, state.ErrConflict) || errors.Is(err, state.ErrInvalid) {

@@ -19,6 +19,12 @@ type Work struct {
 	Damaged uint64 // chunks on its disk that were found damaged since it started
 
 	Encoders uint64 // bits of those that work here, as its owner numbers them; 0 also of a node that does not tell
+
+	Stored    uint64 // bytes of the chunks on its disk
+	Left      uint64 // chunks that are still to be copied to it, or away from it
+	LeftBytes uint64 // bytes of those
+	Rate      uint64 // at which it copies them, bytes a second; 0: it does not
+	Emptied   bool   // it is being drained, and has nothing left that others need
 }
 
 // A Load is how busy a node is. It travels in the gossip, rounded to what fits:
@@ -52,8 +58,8 @@ const (
 
 // encode writes: version 1, id 16, epoch 8, seq 4, CPU in 1/255 1, flags 1,
 // then varints: memory and disk in MiB, network in KiB/s, tasks, slots, encoders,
-// damaged.
-// That is about 50 bytes.
+// damaged, stored and left bytes in MiB, left chunks, rate in MiB/s.
+// That is about 55 bytes.
 func (r report) encode() []byte {
 	id := rawID(r.id)
 	out := append(make([]byte, 0, 64), reportVersion)
@@ -62,7 +68,7 @@ func (r report) encode() []byte {
 	out = binary.BigEndian.AppendUint32(out, r.seq)
 	out = append(out, byte(math.Round(min(max(r.load.CPU, 0), 1)*255)))
 	var flags byte
-	for bit, set := range []bool{r.load.Full, r.load.Broken, r.load.GivenUp} {
+	for bit, set := range []bool{r.load.Full, r.load.Broken, r.load.GivenUp, r.load.Emptied} {
 		if set {
 			flags |= 1 << bit
 		}
@@ -71,6 +77,7 @@ func (r report) encode() []byte {
 	for _, n := range []uint64{
 		r.load.MemoryUsed / mebi, r.load.MemoryTotal / mebi, r.load.DiskFree / mebi, r.load.DiskTotal / mebi,
 		r.load.NetRx / kibi, r.load.NetTx / kibi, uint64(max(r.load.Tasks, 0)), uint64(max(r.load.Slots, 0)), r.load.Encoders, r.load.Damaged,
+		r.load.Stored / mebi, upTo(r.load.LeftBytes, mebi), r.load.Left, upTo(r.load.Rate, mebi),
 	} {
 		out = binary.AppendUvarint(out, n)
 	}
@@ -90,7 +97,7 @@ func decodeReport(in []byte) (report, bool) {
 		seq:   binary.BigEndian.Uint32(in[25:]),
 	}
 	r.load.CPU = float64(in[29]) / 255
-	r.load.Full, r.load.Broken, r.load.GivenUp = in[30]&1 != 0, in[30]&2 != 0, in[30]&4 != 0
+	r.load.Full, r.load.Broken, r.load.GivenUp, r.load.Emptied = in[30]&1 != 0, in[30]&2 != 0, in[30]&4 != 0, in[30]&8 != 0
 	var tasks, slots uint64
 	in = in[fixed:]
 	for _, f := range []struct {
@@ -110,18 +117,27 @@ func decodeReport(in []byte) (report, bool) {
 		return report{}, false
 	}
 	r.load.Tasks, r.load.Slots = int(tasks), int(slots)
-	for _, f := range []*uint64{&r.load.Encoders, &r.load.Damaged} {
+	for _, f := range []struct {
+		to   *uint64
+		unit uint64
+	}{
+		{&r.load.Encoders, 1}, {&r.load.Damaged, 1},
+		{&r.load.Stored, mebi}, {&r.load.LeftBytes, mebi}, {&r.load.Left, 1}, {&r.load.Rate, mebi},
+	} {
 		if len(in) == 0 {
 			break // it comes from a version that did not know them
 		}
 		n, size := binary.Uvarint(in)
-		if size <= 0 {
+		if size <= 0 || n > math.MaxUint64/f.unit {
 			return report{}, false
 		}
-		*f, in = n, in[size:]
+		*f.to, in = n*f.unit, in[size:]
 	}
 	return r, true
 }
+
+// upTo is n in that unit, rounded up: a little that is left is not nothing.
+func upTo(n, unit uint64) uint64 { return n/unit + min(1, n%unit) }
 
 // differs tells whether others should hear of b when they know a.
 func differs(a, b Load) bool {

@@ -50,10 +50,10 @@ func TestMetaSurvivesTheGossip(t *testing.T) {
 func TestReportSurvivesTheGossip(t *testing.T) {
 	r := report{id: someID, epoch: 1 << 60, seq: 7, load: Load{
 		CPU: 51.0 / 255, MemoryUsed: 3 << 30, MemoryTotal: 16 << 30, DiskFree: 5 << 40, DiskTotal: 9 << 40,
-		NetRx: 1000 * kibi, NetTx: 7 * kibi, Work: Work{Tasks: 3, Slots: 8, Full: true, Broken: true, GivenUp: true, Encoders: 0b1011, Damaged: 3},
+		NetRx: 1000 * kibi, NetTx: 7 * kibi, Work: Work{Tasks: 3, Slots: 8, Full: true, Broken: true, GivenUp: true, Encoders: 0b1011, Damaged: 3, Emptied: true, Stored: 3 << 40, Left: 1000, LeftBytes: 8000 * mebi, Rate: 60 * mebi},
 	}}
 	data := r.encode()
-	if len(data) > 64 {
+	if len(data) > 72 {
 		t.Errorf("%d bytes: large broadcasts starve behind those of the membership", len(data))
 	}
 	got, ok := decodeReport(data)
@@ -63,26 +63,29 @@ func TestReportSurvivesTheGossip(t *testing.T) {
 	if got, ok := decodeReport(append(data, 9)); !ok || got != r {
 		t.Error("what a newer version adds disturbs")
 	}
-	for i := range data[:len(data)-2] {
-		if _, ok := decodeReport(data[:i]); ok {
-			t.Errorf("cut off after %d bytes it is read all the same", i)
+	// Older versions end sooner; anywhere else the end is damage.
+	old, end := r, len(data)
+	ends := map[int]report{end: r}
+	for _, f := range []struct {
+		bytes int
+		to    *uint64
+	}{{1, &old.load.Rate}, {2, &old.load.Left}, {2, &old.load.LeftBytes}, {4, &old.load.Stored}, {1, &old.load.Damaged}, {1, &old.load.Encoders}} {
+		*f.to = 0
+		end -= f.bytes
+		ends[end] = old
+	}
+	for i := range len(data) + 1 {
+		want, fine := ends[i]
+		if got, ok := decodeReport(data[:i]); ok != fine || ok && got != want {
+			t.Errorf("cut off after %d bytes: %+v, %v", i, got, ok)
 		}
-	}
-	old := r
-	old.load.Damaged = 0
-	if got, ok := decodeReport(data[:len(data)-1]); !ok || got != old {
-		t.Errorf("a report of a version that counts no damage: %+v, %v", got, ok)
-	}
-	old.load.Encoders = 0
-	if got, ok := decodeReport(data[:len(data)-2]); !ok || got != old {
-		t.Errorf("a report of a version without encoders: %+v, %v", got, ok)
 	}
 	r.load.Encoders = math.MaxUint64
 	data = r.encode()
-	if got, ok := decodeReport(data); !ok || got != r || len(data) > 64 {
+	if got, ok := decodeReport(data); !ok || got != r || len(data) > 80 {
 		t.Errorf("with every encoder: %+v, %d bytes", got, len(data))
 	}
-	if _, ok := decodeReport(data[:len(data)-2]); ok {
+	if _, ok := decodeReport(data[:len(data)-11]); ok {
 		t.Error("read half of the encoders")
 	}
 }

@@ -102,6 +102,8 @@ var decoders = map[string]func(json.RawMessage) (Command, error){
 	"RemoveShare":   decodeAs[RemoveShare],
 	"RegisterNode":  decodeAs[RegisterNode],
 	"RemoveNode":    decodeAs[RemoveNode],
+	"DrainNode":     decodeAs[DrainNode],
+	"UndrainNode":   decodeAs[UndrainNode],
 	"Sweep":         decodeAs[Sweep],
 }
 

@@ -22,6 +22,9 @@ type Node struct {
 	Failed    uint64    `json:"failed"`
 	JoinedAt  time.Time `json:"joined_at"`
 
+	Capacity   uint64    `json:"capacity,omitempty"`   // bytes that chunks may take on its disk, in coarse steps; 0 of a version that does not tell
+	DrainingAt time.Time `json:"draining_at,omitzero"` // since when it is being emptied; zero: it is not
+
 	Suspicions  int       `json:"suspicions,omitempty"`  // attempts that failed here since the last one that did not
 	SucceededAt time.Time `json:"succeeded_at,omitzero"` // the last attempt that worked
 	SuspectedAt time.Time `json:"suspected_at,omitzero"` // the first of the suspicions
@@ -95,6 +98,8 @@ type RegisterNode struct {
 	Peer    string    `json:"peer"`
 	Gossip  string    `json:"gossip"`
 	At      time.Time `json:"at"`
+
+	Capacity uint64 `json:"capacity,omitempty"`
 }
 
 func (c RegisterNode) apply(t *tx) (string, error) {
@@ -109,8 +114,52 @@ func (c RegisterNode) apply(t *tx) (string, error) {
 		n = *old
 	}
 	n.Name, n.Zone, n.Version, n.HTTP, n.Peer, n.Gossip = c.Name, c.Zone, c.Version, c.HTTP, c.Peer, c.Gossip
+	n.Capacity = c.Capacity
 	nodes.put(t, &n)
 	return string(n.ID), nil
+}
+
+// DrainNode makes a node be emptied: it gets no new chunks and no new tasks,
+// and its chunks move to the others. It stays so over restarts, until
+// [UndrainNode]. That nobody would be left to keep chunks is a Conflict.
+type DrainNode struct {
+	ID NodeID    `json:"id"`
+	At time.Time `json:"at"`
+}
+
+func (c DrainNode) apply(t *tx) (string, error) {
+	old := nodes.get(t.Txn, "id", key(string(c.ID)))
+	if old == nil {
+		return "", Errorf(NotFound, "no such node")
+	}
+	if !old.DrainingAt.IsZero() {
+		return string(c.ID), nil
+	}
+	others := 0
+	for n := range nodes.each(t.Txn, "id", nil) {
+		if n.ID != c.ID && n.DrainingAt.IsZero() {
+			others++
+		}
+	}
+	if others == 0 {
+		return "", Errorf(Conflict, "%s is the last node that is not being drained: its chunks would have nowhere to go", old.Name)
+	}
+	t.count(c.ID, func(n *Node) { n.DrainingAt = c.At })
+	return string(c.ID), nil
+}
+
+// UndrainNode makes a node keep chunks and run tasks again.
+type UndrainNode struct {
+	ID NodeID    `json:"id"`
+	At time.Time `json:"at"`
+}
+
+func (c UndrainNode) apply(t *tx) (string, error) {
+	if nodes.get(t.Txn, "id", key(string(c.ID))) == nil {
+		return "", Errorf(NotFound, "no such node")
+	}
+	t.count(c.ID, func(n *Node) { n.DrainingAt = time.Time{} })
+	return string(c.ID), nil
 }
 
 // RemoveNode forgets a node. Its tasks wait for another.

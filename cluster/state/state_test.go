@@ -296,6 +296,24 @@ func TestNodes(t *testing.T) {
 	st.refused(RemoveNode{ID: "n1"}, NotFound)
 }
 
+func TestDrainingIsAgreedOn(t *testing.T) {
+	st := begin(t)
+	st.refused(DrainNode{ID: "n9", At: now}, NotFound)
+	st.refused(UndrainNode{ID: "n9", At: now}, NotFound)
+	st.ok(DrainNode{ID: "n1", At: now})
+	st.ok(DrainNode{ID: "n1", At: now.Add(time.Hour)})
+	st.refused(DrainNode{ID: "n2", At: now}, Conflict) // nobody would be left
+	st.ok(RegisterNode{ID: "n1", Name: "node1", HTTP: "h:1", Capacity: 4 << 40, At: now})
+	if n, _ := st.s.View().Node("n1"); !n.DrainingAt.Equal(now) || n.Capacity != 4<<40 {
+		t.Errorf("after a restart: %+v", n)
+	}
+	st.ok(UndrainNode{ID: "n1", At: now})
+	st.ok(DrainNode{ID: "n2", At: now})
+	if n, _ := st.s.View().Node("n1"); !n.DrainingAt.IsZero() {
+		t.Errorf("it is drained still: %+v", n)
+	}
+}
+
 func TestListsAreInOrder(t *testing.T) {
 	st := begin(t)
 	st.ok(song("m1", "b.mp3", "one"))
