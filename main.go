@@ -82,12 +82,14 @@ type serveCmd struct {
 	BootstrapExpect int      `env:"MALLA_BOOTSTRAP_EXPECT" placeholder:"N" help:"N nodes started with the same command line form one mesh."`
 	SecretFile      string   `env:"MALLA_SECRET_FILE" placeholder:"FILE" help:"File with the mesh's secret, 64 hex digits, readable by its owner alone. Or set MALLA_SECRET. Without either a new mesh makes one in DIR/secret."`
 	Copies          int      `default:"3" env:"MALLA_COPIES" help:"Copies of every chunk, on different nodes."`
+	Ack             string   `default:"majority" enum:"majority,all" env:"MALLA_ACK" help:"Copies that are safe on disks before bytes are acknowledged: majority or all. With all, uploads are refused while fewer nodes are up than there should be copies."`
 	Slots           int      `default:"-1" env:"MALLA_SLOTS" placeholder:"CORES" help:"Tasks that this node runs at once: one for each core unless given, 0 for none."`
 	Name            string   `env:"MALLA_NAME" help:"Name of the node, unique in the mesh; the host's when empty."`
 	Zone            string   `env:"MALLA_ZONE" help:"Where the node stands; copies go to different zones."`
 	PublicURL       string   `name:"public-url" env:"MALLA_PUBLIC_URL" placeholder:"URL" help:"Address under which people reach the mesh; shared links begin with it."`
 	Signup          string   `default:"open" enum:"open,closed" env:"MALLA_SIGNUP" help:"Who may make an account: open or closed."`
 	Reserve         string   `default:"5GB" env:"MALLA_RESERVE" help:"Room on the disk that stays free."`
+	Capacity        string   `env:"MALLA_CAPACITY" placeholder:"SIZE" help:"Weight of this node beside the others: its share of the files grows with it. The size of the disk less the reserve unless given; it is no limit."`
 	ScrubEvery      string   `default:"30d" env:"MALLA_SCRUB_EVERY" placeholder:"TIME" help:"Within this time everything on the disk is read and checked again: 30d, 12h; 0 for never."`
 	MetricsToken    string   `env:"MALLA_METRICS_TOKEN" placeholder:"TOKEN" help:"Bearer token that /metrics asks for."`
 	LogLevel        string   `default:"info" enum:"debug,info,warn,error" env:"MALLA_LOG_LEVEL" help:"debug, info, warn or error."`
@@ -143,6 +145,12 @@ func (c serveCmd) config() (node.Config, error) {
 	if err != nil {
 		return node.Config{}, fmt.Errorf("--reserve %q: want a size such as 5GB or 500MB", c.Reserve)
 	}
+	capacity := uint64(0)
+	if c.Capacity != "" {
+		if capacity, err = humanize.ParseBytes(c.Capacity); err != nil || capacity == 0 {
+			return node.Config{}, fmt.Errorf("--capacity %q: want a size such as 4TB or 500GB", c.Capacity)
+		}
+	}
 	scrub, err := parseDays(c.ScrubEvery)
 	if err != nil {
 		return node.Config{}, fmt.Errorf("--scrub-every %q: want a time such as 30d or 12h, at least an hour, or 0 for never", c.ScrubEvery)
@@ -152,7 +160,7 @@ func (c serveCmd) config() (node.Config, error) {
 	cfg.BootstrapExpect, cfg.SecretFile, cfg.Copies = c.BootstrapExpect, c.SecretFile, c.Copies
 	cfg.Name, cfg.Zone, cfg.PublicURL, cfg.Signup = c.Name, c.Zone, c.PublicURL, node.Signup(c.Signup)
 	cfg.Reserve, cfg.MetricsToken, cfg.Version = reserve, c.MetricsToken, buildVersion()
-	cfg.ScrubEvery = scrub
+	cfg.ScrubEvery, cfg.Capacity, cfg.Ack = scrub, capacity, node.Ack(c.Ack)
 	if scrub == 0 {
 		cfg.ScrubEvery = -1
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"malla/blobs/replica"
 	"malla/cluster/state"
 	"malla/cluster/transport"
 )
@@ -36,6 +37,8 @@ type Config struct {
 	PublicURL    string // under which people reach the mesh; links begin with it
 	Signup       Signup
 	Reserve      uint64        // bytes of the disk that stay free
+	Capacity     uint64        // bytes that chunks may take, beside which the other nodes' share is; 0: the size of the disk less the reserve
+	Ack          Ack           // how many copies are durable before bytes are acknowledged
 	ScrubEvery   time.Duration // within which every chunk of the disk is read and hashed again; negative: never
 	MetricsToken string        // bearer token that /metrics asks for; open when empty
 
@@ -44,6 +47,9 @@ type Config struct {
 
 	Timing Timing
 }
+
+// Ack says when bytes that arrive are acknowledged.
+type Ack = replica.Ack
 
 // Signup says who may make an account.
 type Signup string
@@ -66,7 +72,7 @@ type Timing struct {
 func Defaults() Config {
 	return Config{
 		HTTP: ":8000", Gossip: ":7946", Peer: ":7947", Data: "data",
-		Copies: 3, Slots: runtime.NumCPU(), Signup: SignupOpen, Reserve: 5_000_000_000, ScrubEvery: 30 * 24 * time.Hour, Version: "dev",
+		Copies: 3, Ack: replica.AckMajority, Slots: runtime.NumCPU(), Signup: SignupOpen, Reserve: 5_000_000_000, ScrubEvery: 30 * 24 * time.Hour, Version: "dev",
 		Timing: Timing{Raft: time.Second, DeadGrace: 2 * time.Second, RepairWait: time.Minute, Probe: time.Second, StallAfter: 3 * time.Minute},
 	}
 }
@@ -79,6 +85,7 @@ func (c Config) filled() Config {
 	def(&c.Peer, d.Peer)
 	def(&c.Data, d.Data)
 	def(&c.Copies, d.Copies)
+	def(&c.Ack, d.Ack)
 	def(&c.Slots, d.Slots)
 	def(&c.Signup, d.Signup)
 	def(&c.ScrubEvery, d.ScrubEvery)
@@ -128,6 +135,9 @@ func (c Config) Validate() error {
 	}
 	if c.Copies < 1 || c.Copies > 9 {
 		return fmt.Errorf("--copies %d: want 1 to 9", c.Copies)
+	}
+	if c.Ack != replica.AckMajority && c.Ack != replica.AckAll {
+		return fmt.Errorf("--ack %q: want majority or all", c.Ack)
 	}
 	if c.Signup != SignupOpen && c.Signup != SignupClosed {
 		return fmt.Errorf("--signup %q: want open or closed", c.Signup)

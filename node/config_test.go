@@ -26,6 +26,7 @@ func TestValidateNamesTheSettingAndTheCure(t *testing.T) {
 		{func(c *Config) { c.BootstrapExpect = 3 }, "--bootstrap-expect"},
 		{func(c *Config) { c.BootstrapExpect = -1 }, "--bootstrap-expect"},
 		{func(c *Config) { c.Copies = 0 }, "--copies"},
+		{func(c *Config) { c.Ack = "some" }, "--ack"},
 		{func(c *Config) { c.Signup = "maybe" }, "--signup"},
 		{func(c *Config) { c.PublicURL = "media.example.org" }, "--public-url"},
 	} {

@@ -88,13 +88,16 @@ func (l *leader) assign(ctx context.Context, view *state.View) {
 // mesh is what a plan is made for.
 func (l *leader) mesh(view *state.View) schedule.Mesh {
 	members := l.cluster.Members()
-	return schedule.Mesh{Nodes: workers(members), Local: l.locality(view, members), Turns: &l.turns}
+	return schedule.Mesh{Nodes: workers(view, members), Local: l.locality(view, members), Turns: &l.turns}
 }
 
 // workers are the members that may be given tasks, as the plan sees them.
-func workers(members []cluster.Member) []schedule.Node {
+func workers(view *state.View, members []cluster.Member) []schedule.Node {
 	var nodes []schedule.Node
 	for _, m := range members {
+		if rec, _ := view.Node(m.ID); !rec.DrainingAt.IsZero() {
+			continue // it ends what it has begun
+		}
 		if m.State != cluster.Alive || m.Load.Slots == 0 || m.Load.Full {
 			continue // gone or going, without FFmpeg, or without room for files under way
 		}
@@ -112,17 +115,22 @@ func workers(members []cluster.Member) []schedule.Node {
 // the holders of the manifest stand for those of a short blob, and of a long
 // one everybody has a like share.
 func (l *leader) locality(view *state.View, members []cluster.Member) schedule.Local {
-	all := sync.OnceValue(func() []blobs.Holder { return holders(view, members) })
+	place := sync.OnceValues(func() ([]blobs.Holder, *blobs.Placement) {
+		alive := map[state.NodeID]bool{}
+		for _, m := range members {
+			alive[m.ID] = m.State == cluster.Alive || m.State == cluster.Suspect
+		}
+		all := holders(view.Nodes(), alive)
+		return all, blobs.NewPlacement(all)
+	})
 	return func(input state.Input) []schedule.Share {
 		if blobs.ChunkCount(input.Content.Blob.Size) > 1 {
 			return nil
 		}
 		var shares []schedule.Share
-		for i, h := range blobs.Place(input.Content.Blob.SHA256, all(), l.copies) {
-			if i == l.copies {
-				break
-			}
-			shares = append(shares, schedule.Share{Node: state.NodeID(h.ID), Share: 1})
+		all, places := place()
+		for _, i := range places.First(nil, input.Content.Blob.SHA256, l.copies, nil) {
+			shares = append(shares, schedule.Share{Node: state.NodeID(all[i].ID), Share: 1})
 		}
 		return shares
 	}

@@ -139,7 +139,7 @@ func (n *Node) openMesh() error {
 	}
 	n.life.opened("link", n.link.Close)
 	n.cluster, err = cluster.New(cluster.Config{
-		ID: n.id, Name: n.name, Zone: n.cfg.Zone, Version: n.cfg.Version, Dir: clusterDir(n.cfg.Data),
+		ID: n.id, Name: n.name, Zone: n.cfg.Zone, Capacity: n.capacity(), Version: n.cfg.Version, Dir: clusterDir(n.cfg.Data),
 		Secret: n.secret, Gossip: n.cfg.Gossip, Advertise: n.cfg.Advertise, HTTP: n.public.Addr().String(),
 		Join: n.cfg.Join, BootstrapExpect: n.cfg.BootstrapExpect,
 		Link: n.link, State: n.state, Work: n.work, Logger: n.log, Metrics: n.metrics,
@@ -166,7 +166,7 @@ func (n *Node) openBlobs() error {
 	}
 	n.peers = &peers{state: n.state, cluster: n.cluster, link: n.link, self: n.id}
 	n.replica, err = replica.New(replica.Config{
-		Self: string(n.id), Copies: n.cfg.Copies, Local: n.chunks, Cache: cache, Peers: n.peers, Logger: n.log,
+		Self: string(n.id), Copies: n.cfg.Copies, Ack: n.cfg.Ack, Local: n.chunks, Cache: cache, Peers: n.peers, Logger: n.log,
 		Referenced: func(yield func(blobs.Ref) bool) { n.state.View().Blobs()(yield) },
 		Held:       func(yield func(blobs.Ref) bool) { n.uploads.Held(yield) },
 		Settled:    func() bool { return n.cluster.Ready() == nil },
@@ -254,6 +254,7 @@ func (n *Node) Start() error {
 	n.life.run("cluster", n.watchCluster)
 	n.life.run("leader", func(ctx context.Context) error { n.cluster.Leading(ctx, n.leader.lead); return ctx.Err() })
 	n.life.run("replica", n.replica.Run)
+	n.life.run("names", n.watchNames)
 	n.life.run("scrub", n.scrub)
 	n.life.run("disk", n.chunks.Watch)
 	n.life.run("uploads", n.uploads.Run)

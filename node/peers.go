@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"malla/blobs"
 	"malla/blobs/replica"
 	"malla/cluster"
 	"malla/cluster/state"
@@ -30,10 +29,12 @@ type peers struct {
 // on; who is alive is what the gossip says.
 func (p *peers) Nodes() []replica.Peer {
 	members := byID(p.cluster.Members())
+	nodes := p.state.View().Nodes()
+	weights := weigh(nodes)
 	var all []replica.Peer
-	for _, n := range p.state.View().Nodes() {
+	for _, n := range nodes {
 		m, known := members[n.ID]
-		peer := replica.Peer{ID: string(n.ID), Zone: n.Zone, Weight: 1}
+		peer := replica.Peer{ID: string(n.ID), Zone: n.Zone, Weight: weights.of(n), Draining: !n.DrainingAt.IsZero()}
 		switch {
 		case n.ID == p.self:
 			peer.Alive = true
@@ -55,18 +56,6 @@ func (p *peers) Nodes() []replica.Peer {
 // Do implements [replica.Peers].
 func (p *peers) Do(ctx context.Context, node string, req *http.Request) (*http.Response, error) {
 	return p.link.Do(ctx, node, req)
-}
-
-// holders are the nodes that may hold chunks, for computing where they are.
-func holders(view *state.View, members []cluster.Member) []blobs.Holder {
-	alive := byID(members)
-	var all []blobs.Holder
-	for _, n := range view.Nodes() {
-		if m := alive[n.ID]; m.State == cluster.Alive || m.State == cluster.Suspect {
-			all = append(all, blobs.Holder{ID: string(n.ID), Zone: n.Zone, Weight: 1})
-		}
-	}
-	return all
 }
 
 // encoders are those of each member that converts, as bits.

@@ -22,6 +22,7 @@ type Memory struct {
 	mu      sync.Mutex // guards the fields below
 	chunks  map[blobs.Ref]*inMemory
 	hurt    map[blobs.Ref]bool // found damaged, and not put again yet
+	changed [256]time.Time     // first byte of refs -> when one of them last came or went
 	damaged int64
 	healed  int64
 }
@@ -66,6 +67,7 @@ func (m *Memory) PutFor(ctx context.Context, upload string, ref blobs.Ref, r io.
 		upload = ""
 	}
 	m.chunks[ref] = &inMemory{data, time.Now(), upload}
+	m.changed[ref[0]] = time.Now()
 	if m.hurt[ref] {
 		m.healed++
 		delete(m.hurt, ref)
@@ -91,12 +93,25 @@ func (m *Memory) sound(ref blobs.Ref) (*inMemory, error) {
 		return nil, fmt.Errorf("%w: %s", blobs.ErrNotFound, ref.Short())
 	}
 	if blobs.RefOf(c.data) != ref {
-		delete(m.chunks, ref)
+		m.drop(ref)
 		m.hurt[ref] = true
 		m.damaged++
 		return nil, fmt.Errorf("%w: %s", blobs.ErrCorrupt, ref.Short())
 	}
 	return c, nil
+}
+
+// drop forgets the chunk; m.mu is held.
+func (m *Memory) drop(ref blobs.Ref) {
+	delete(m.chunks, ref)
+	m.changed[ref[0]] = time.Now()
+}
+
+// Stamp is when a chunk whose ref begins with that byte last came or went.
+func (m *Memory) Stamp(first byte) (time.Time, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.changed[first], nil
 }
 
 // Stat implements [blobs.Store].
@@ -113,7 +128,7 @@ func (m *Memory) Stat(_ context.Context, ref blobs.Ref) (int64, error) {
 func (m *Memory) Delete(_ context.Context, ref blobs.Ref) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.chunks, ref)
+	m.drop(ref)
 	return nil
 }
 
@@ -149,7 +164,7 @@ func (m *Memory) deleteIf(ref blobs.Ref, may func(*inMemory) bool) bool {
 	if c == nil || !may(c) {
 		return false
 	}
-	delete(m.chunks, ref)
+	m.drop(ref)
 	return true
 }
 

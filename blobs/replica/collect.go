@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"malla/blobs"
@@ -12,50 +13,113 @@ import (
 // a system clock that jumped, deletes nothing.
 const orphanFor = time.Hour
 
+// maxDropping is how many surplus copies one round asks about.
+const maxDropping = 4096
+
 // dropSurplus deletes copies that this node need not hold, each after every
-// holder has verified its own and will keep it for its grace time.
-func (p *repair) dropSurplus(ctx context.Context, all []surplus) {
-	m := p.r.members()
-	confirmed := map[blobs.Ref]int{}
-	asks := map[string][]blobs.Ref{}
+// holder has verified its own and will keep it for its grace time. Holders that
+// lack theirs are offered it. It tells whether none is left that could go.
+func (p *repair) dropSurplus(ctx context.Context, m members, lacks lacking) bool {
+	var all []aged
+	for _, b := range p.buckets {
+		all = append(all, b.surplus...)
+	}
+	whole := len(all) <= maxDropping
+	if !whole {
+		// Others each time: what cannot go must not hold up what can.
+		at := rand.IntN(len(all))
+		all = append(all[at:], all[:at]...)[:maxDropping]
+	}
+	there := p.confirmed(ctx, m, lacks, offer, all)
+	old := time.Now().Add(-p.r.cfg.SurplusAfter)
+	var ripe []aged
 	for _, s := range all {
-		for _, node := range s.holders {
-			asks[node] = append(asks[node], s.ref)
+		if there[s.ref] >= m.copies && !s.used.After(old) {
+			ripe = append(ripe, s)
 		}
 	}
-	for node, refs := range asks {
-		if !m.alive(node) {
-			continue
-		}
-		err := p.r.peers.ask(ctx, node, keep, "", refs, func(ref blobs.Ref, yes bool) {
-			if yes {
-				confirmed[ref]++
+	dropped := 0
+	for len(ripe) > 0 && ctx.Err() == nil {
+		some := ripe[:min(len(ripe), 4*keep.batch())]
+		ripe = ripe[len(some):]
+		sound := p.confirmed(ctx, m, lacks, keep, some)
+		for _, s := range some {
+			if sound[s.ref] < m.copies {
+				continue
 			}
-		})
-		if err != nil && ctx.Err() == nil {
-			p.r.cfg.Logger.Warn("surplus copies not confirmed", "node", node, "err", err)
+			gone, err := p.drop(ctx, s)
+			if blobs.TakesNone(err) {
+				return false // the disk is read-only: all others stay, too
+			}
+			if gone {
+				dropped++
+			}
 		}
 	}
+	return whole && dropped == len(all)
+}
+
+// confirmed asks the holders of each chunk and returns how many said yes.
+func (p *repair) confirmed(ctx context.Context, m members, lacks lacking, q question, all []aged) map[blobs.Ref]int {
+	yes := make(map[blobs.Ref]int, len(all))
+	asks := map[string][]blobs.Ref{}
+	var holders []int
 	for _, s := range all {
-		if confirmed[s.ref] < m.copies || ctx.Err() != nil {
-			continue
-		}
-		gone, err := p.r.cfg.Local.Remove(ctx, s.ref, time.Now().Add(-p.r.cfg.SurplusAfter))
-		if err != nil {
-			p.r.cfg.Logger.Warn("surplus copy stays", "ref", s.ref.String(), "err", err)
-		}
-		if blobs.TakesNone(err) {
-			return // the disk is read-only: all others stay, too
-		}
-		if gone {
-			p.note(func(st *Status) { st.Dropped++ })
+		holders = m.holders(holders[:0], s.ref, lacks)
+		for _, h := range holders {
+			if m.nodes[h].Alive {
+				asks[m.nodes[h].ID] = append(asks[m.nodes[h].ID], s.ref)
+			}
 		}
 	}
+	p.ask(ctx, q, asks, func(ref blobs.Ref, is bool) {
+		if is {
+			yes[ref]++
+		}
+	})
+	return yes
+}
+
+func (p *repair) drop(ctx context.Context, s aged) (bool, error) {
+	gone, err := p.r.cfg.Local.Remove(ctx, s.ref, time.Now().Add(-p.r.cfg.SurplusAfter))
+	if err != nil {
+		p.r.cfg.Logger.Warn("surplus copy stays", "ref", s.ref.String(), "err", err)
+	}
+	if gone {
+		p.note(func(st *Status) { st.Dropped++; p.backlog.move(s.size) })
+	}
+	return gone, err
+}
+
+// moveUnnamed copies what no record names yet, but one may soon, such as the
+// chunks of an upload under way elsewhere, to the nodes that should have it when
+// this one is emptied. Once is enough: there it counts as new. It tells whether
+// none is left.
+func (p *repair) moveUnnamed(ctx context.Context) bool {
+	now := map[blobs.Ref]bool{}
+	all := true
+	for _, b := range p.buckets {
+		for _, u := range b.unnamed {
+			if time.Since(u.used) > p.r.cfg.CollectAfter {
+				continue
+			}
+			if !p.moved[u.ref] {
+				if err := p.r.spread(ctx, "", u.ref); err != nil {
+					p.r.cfg.Logger.Warn("chunk of an upload not copied away", "ref", u.ref.String(), "err", err)
+					all = false
+					continue
+				}
+			}
+			now[u.ref] = true
+		}
+	}
+	p.moved = now
+	return all && ctx.Err() == nil
 }
 
 // collect deletes the unnamed chunks that were seen unnamed for long enough.
 // Where a manifest could not be read, chunks that look unnamed may be its own.
-func (p *repair) collect(ctx context.Context, unnamed []blobs.Ref, complete bool) {
+func (p *repair) collect(ctx context.Context, complete bool) {
 	if !complete || !p.r.cfg.Settled() {
 		p.orphans = nil
 		return
@@ -65,8 +129,9 @@ func (p *repair) collect(ctx context.Context, unnamed []blobs.Ref, complete bool
 		held[ref] = true
 	}
 	now := time.Now()
-	seen := make(map[blobs.Ref]time.Time, len(unnamed))
-	for _, ref := range unnamed {
+	seen := map[blobs.Ref]time.Time{}
+	for _, u := range p.unnamed(now) {
+		ref := u.ref
 		if held[ref] {
 			continue
 		}
@@ -78,7 +143,6 @@ func (p *repair) collect(ctx context.Context, unnamed []blobs.Ref, complete bool
 		if !again || now.Sub(since) < min(orphanFor, p.r.cfg.CollectAfter) {
 			continue
 		}
-		size, _ := p.r.cfg.Local.Stat(ctx, ref)
 		gone, err := p.r.cfg.Local.Remove(ctx, ref, now.Add(-p.r.cfg.CollectAfter))
 		if err != nil {
 			p.r.cfg.Logger.Warn("unnamed chunk stays", "ref", ref.String(), "err", err)
@@ -88,8 +152,22 @@ func (p *repair) collect(ctx context.Context, unnamed []blobs.Ref, complete bool
 		}
 		if gone {
 			delete(seen, ref)
-			p.note(func(s *Status) { s.Collected++; s.CollectedBytes += size })
+			p.note(func(s *Status) { s.Collected++; s.CollectedBytes += u.size })
 		}
 	}
 	p.orphans = seen
+}
+
+// unnamed are the chunks that no record names and that looked older than the
+// grace time when they were listed.
+func (p *repair) unnamed(now time.Time) []aged {
+	var all []aged
+	for _, b := range p.buckets {
+		for _, u := range b.unnamed {
+			if now.Sub(u.used) > p.r.cfg.CollectAfter {
+				all = append(all, u)
+			}
+		}
+	}
+	return all
 }

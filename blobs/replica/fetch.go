@@ -88,9 +88,8 @@ func (f *fetches) end(ref blobs.Ref) {
 // that makes the missing copy at once, else the copy goes to the cache.
 func (r *Replica) fetch(ctx context.Context, ref blobs.Ref) (blobs.Chunk, error) {
 	m := r.members()
-	present := func(string, blobs.Ref) bool { return false }
 	keepers := []blobs.Store{r.cfg.Cache}
-	if slices.Contains(m.holders(ref, present), m.self) {
+	if m.holds(ref) {
 		keepers = []blobs.Store{r.cfg.Local, r.cfg.Cache}
 	}
 	return r.fetchInto(ctx, m, ref, keepers)

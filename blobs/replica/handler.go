@@ -31,6 +31,8 @@ func (r *Replica) Handler() http.Handler {
 			return r.serveQuestion(w, req, q)
 		}))
 	}
+	mux.HandleFunc("POST "+chunksPath+"summary", answer(r.serveSummary))
+	mux.HandleFunc("POST "+chunksPath+"lacking", answer(r.serveLacking))
 	slots := make(chan struct{}, maxRequests)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		select {

@@ -10,11 +10,13 @@ import (
 
 // members is who is there at one moment, for one decision.
 type members struct {
-	self   string
-	copies int // that should exist of a chunk, given how many nodes there are
-	grace  time.Duration
-	since  time.Time // when this node began to look; nobody is gone for longer
-	nodes  []Peer
+	self     string
+	copies   int // that should exist of a chunk, given how many nodes there are
+	grace    time.Duration
+	since    time.Time // when this node began to look; nobody is gone for longer
+	nodes    []Peer    // by id
+	counting []bool    // node -> whether it counts as a holder
+	places   *blobs.Placement
 }
 
 func (r *Replica) members() members {
@@ -36,37 +38,65 @@ func (r *Replica) members() members {
 	}
 	m.copies = min(r.cfg.Copies, max(1, takers))
 	slices.SortFunc(m.nodes, func(a, b Peer) int { return cmp.Compare(a.ID, b.ID) })
+	all := make([]blobs.Holder, len(m.nodes))
+	m.counting = make([]bool, len(m.nodes))
+	for i, p := range m.nodes {
+		all[i] = blobs.Holder{ID: p.ID, Weight: p.Weight, Zone: p.Zone}
+		m.counting[i] = m.counts(p)
+	}
+	m.places = blobs.NewPlacement(all)
 	return m
 }
 
-// majority is how many durable copies make an answer safe.
-func (m members) majority() int { return m.copies/2 + 1 }
+// acks is how many durable copies make an answer safe.
+func (m members) acks(ack Ack) int {
+	if ack == AckAll {
+		return m.copies
+	}
+	return m.copies/2 + 1
+}
+
+// draining tells whether this node is being emptied: a copy here is none.
+func (m members) draining() bool { return m.nodes[m.index(m.self)].Draining }
+
+// index is where the node stands among nodes, or -1.
+func (m members) index(node string) int {
+	i, found := slices.BinarySearchFunc(m.nodes, node, func(p Peer, id string) int { return cmp.Compare(p.ID, id) })
+	if !found {
+		return -1
+	}
+	return i
+}
 
 // place orders the nodes that pass the filter by [blobs.Place].
 func (m members) place(ref blobs.Ref, pass func(Peer) bool) []string {
-	candidates := make([]blobs.Holder, 0, len(m.nodes))
-	for _, p := range m.nodes {
-		if pass(p) {
-			candidates = append(candidates, blobs.Holder{ID: p.ID, Weight: p.Weight, Zone: p.Zone})
-		}
-	}
-	order := blobs.Place(ref, candidates, m.copies)
+	order := m.places.Order(ref, m.copies, func(i int) bool { return !pass(m.nodes[i]) })
 	ids := make([]string, len(order))
-	for i, h := range order {
-		ids[i] = h.ID
+	for i, k := range order {
+		ids[i] = m.nodes[k].ID
 	}
 	return ids
 }
 
-// holders returns the nodes that should keep the chunk. A node that vanished
-// counts for the grace time: it may only be restarting. A full one counts for
-// what it has already, else its chunks would move away and come back for ever.
-func (m members) holders(ref blobs.Ref, lacks func(node string, ref blobs.Ref) bool) []string {
-	order := m.place(ref, func(p Peer) bool {
-		return m.counts(p) && !(p.Full && lacks(p.ID, ref))
+// A lacking tells whether the full node, an index, lacks the chunk.
+type lacking func(node int, ref blobs.Ref) bool
+
+// holders appends to dst the nodes that should keep the chunk, as indexes of
+// nodes, best first. A node that vanished counts for the grace time: it may only
+// be restarting. A full one counts for what it has already, else its chunks
+// would move away and come back for ever.
+func (m members) holders(dst []int, ref blobs.Ref, lacks lacking) []int {
+	return m.places.First(dst, ref, m.copies, func(i int) bool {
+		return !m.counting[i] || m.nodes[i].Full && lacks(i, ref)
 	})
-	return order[:min(m.copies, len(order))]
 }
+
+// holds tells whether this node should keep the chunk, were it not full.
+func (m members) holds(ref blobs.Ref) bool {
+	return slices.Contains(m.holders(nil, ref, nobodyLacks), m.index(m.self))
+}
+
+func nobodyLacks(int, blobs.Ref) bool { return false }
 
 func (m members) counts(p Peer) bool {
 	return !p.Draining && (p.Alive || time.Since(m.goneSince(p)) < m.grace)
@@ -86,9 +116,10 @@ func (m members) writers(ref blobs.Ref) []string {
 }
 
 // readers returns the other live nodes in the order in which they should be
-// asked for the chunk: its holders, then everybody.
+// asked for the chunk: its holders, then those that keep what they had, then
+// those that are being emptied.
 func (m members) readers(ref blobs.Ref) []string {
-	order := m.place(ref, func(p Peer) bool { return p.Alive && p.ID != m.self })
+	order := m.place(ref, func(p Peer) bool { return p.Alive && p.ID != m.self && !p.Draining })
 	listed := map[string]bool{m.self: true}
 	for _, id := range order {
 		listed[id] = true
@@ -113,18 +144,22 @@ func (m members) others(pass func(Peer) bool) []string {
 }
 
 func (m members) alive(node string) bool {
-	for _, p := range m.nodes {
-		if p.ID == node {
-			return p.Alive
-		}
-	}
-	return false
+	i := m.index(node)
+	return i >= 0 && m.nodes[i].Alive
 }
 
 // differ tells whether chunks may belong elsewhere now than they did before.
 func (m members) differ(before members) bool {
 	return !slices.EqualFunc(m.nodes, before.nodes, func(a, b Peer) bool {
 		a.Gone, b.Gone = time.Time{}, time.Time{}
+		return a == b
+	})
+}
+
+// moved tells whether chunks belong elsewhere now than they did before.
+func (m members) moved(now members) bool {
+	return m.copies != now.copies || !slices.Equal(m.counting, now.counting) || !slices.EqualFunc(m.nodes, now.nodes, func(a, b Peer) bool {
+		a.Gone, b.Gone, a.Alive, b.Alive = time.Time{}, time.Time{}, true, true
 		return a == b
 	})
 }

@@ -12,6 +12,8 @@ import (
 const (
 	maxFetchLater = 1 << 16          // refs that may wait for fetchOffered
 	retryFirst    = 10 * time.Second // until a round that could not finish is repeated; doubles up to Every
+	moveFor       = 30 * time.Second // how long a round moves chunks before the next one looks again
+	nudgeShare    = 10               // nudged rounds take one part in so many of the time
 )
 
 // A repair compares, in rounds, what this node should hold with what it and
@@ -21,13 +23,19 @@ type repair struct {
 	nudged chan struct{} // holds one value while a round is due
 	asked  chan struct{} // holds one value while later is not empty
 
-	mu     sync.Mutex             // guards the fields below
-	later  map[blobs.Ref]struct{} // chunks to fetch, if this node is a holder
-	status Status
+	mu      sync.Mutex             // guards the fields below
+	later   map[blobs.Ref]struct{} // chunks to fetch, if this node is a holder
+	looked  *looked                // the last look; nil before the first
+	backlog backlog
+	status  Status
 
 	// Only Run touches the fields below.
-	manifests map[blobs.Ref][]blobs.Ref // manifest -> its chunks
-	orphans   map[blobs.Ref]time.Time   // unnamed chunk -> since when it was seen unnamed
+	names   names
+	members members // for which the buckets were made
+	buckets buckets
+	full    map[string]fullNode
+	orphans map[blobs.Ref]time.Time // unnamed chunk -> since when it was seen unnamed
+	moved   map[blobs.Ref]bool      // unnamed chunks that were copied away from here, while this node is emptied
 }
 
 func newRepair(r *Replica) *repair {
@@ -36,6 +44,7 @@ func newRepair(r *Replica) *repair {
 		nudged: make(chan struct{}, 1),
 		asked:  make(chan struct{}, 1),
 		later:  map[blobs.Ref]struct{}{},
+		names:  names{blobs: map[blobs.Ref]*named{}, manifest: r.Manifest},
 	}
 }
 
@@ -59,27 +68,34 @@ func (r *Replica) Run(ctx context.Context) error {
 	p := r.repair
 	retry := retryFirst
 	for {
-		whole := p.round(ctx)
-		wait := r.cfg.Every
-		if whole {
+		start := time.Now()
+		var wait time.Duration
+		switch p.round(ctx) {
+		case settled:
+			wait, retry = r.cfg.Every, retryFirst
+		case moving:
 			retry = retryFirst
-		} else {
-			wait = min(retry, wait)
+		case stuck:
+			wait = min(retry, r.cfg.Every)
 			retry *= 2
 		}
 		wait = r.members().graceEnds(wait)
-		if err := p.rest(ctx, wait); err != nil {
+		if err := p.rest(ctx, wait, time.Since(start)); err != nil {
 			return err
 		}
 	}
 }
 
-// rest waits for the next round and meanwhile fetches what is offered.
-func (p *repair) rest(ctx context.Context, wait time.Duration) error {
+// rest waits for the next round and meanwhile fetches what is offered. Where
+// rounds take long, as in a mesh in which much changes, nudges wait: a round
+// for each of them would be all that the node does.
+func (p *repair) rest(ctx context.Context, wait, took time.Duration) error {
 	due := time.NewTimer(max(wait, p.r.cfg.Pause))
 	defer due.Stop()
 	pause := time.NewTicker(p.r.cfg.Pause)
 	defer pause.Stop()
+	listen := time.NewTimer(max(p.r.cfg.Pause, min(nudgeShare*took, p.r.cfg.Every)))
+	defer listen.Stop()
 	var nudged chan struct{} // nil until the pause is over
 	before := p.r.members()
 	for {
@@ -90,11 +106,12 @@ func (p *repair) rest(ctx context.Context, wait time.Duration) error {
 			return nil
 		case <-nudged:
 			return nil
+		case <-listen.C:
+			nudged = p.nudged
 		case <-pause.C:
 			if p.r.members().differ(before) {
 				return nil
 			}
-			nudged = p.nudged
 		case <-p.asked:
 			p.fetchOffered(ctx)
 		}
@@ -119,180 +136,114 @@ func (p *repair) fetchOffered(ctx context.Context) {
 	p.later = map[blobs.Ref]struct{}{}
 	p.mu.Unlock()
 	m := p.r.members()
-	var refs []blobs.Ref
+	var refs []sized
 	for ref := range later {
-		if slices.Contains(m.holders(ref, nobodyLacks), m.self) {
-			refs = append(refs, ref)
+		if m.holds(ref) {
+			refs = append(refs, sized{ref: ref})
 		}
 	}
 	p.fetchAll(ctx, m, refs)
 }
 
-func nobodyLacks(string, blobs.Ref) bool { return false }
+// What a round leaves behind.
+type outcome int
 
-// round does everything once and tells whether nothing is left to do.
-func (p *repair) round(ctx context.Context) bool {
+const (
+	settled outcome = iota // nothing to do until something changes
+	moving                 // more to do at once
+	stuck                  // more to do, which may work later
+)
+
+// round does everything once, for some time at most.
+func (p *repair) round(ctx context.Context) outcome {
 	start := time.Now()
 	m := p.r.members()
-	wanted, complete := p.wanted(ctx)
-	lacks := p.askFull(ctx, m, wanted)
-	plan, err := p.compare(ctx, m, wanted, lacks)
+	changed, err := p.names.update(ctx, p.r.cfg.Referenced, func(ref blobs.Ref, err error) {
+		p.r.cfg.Logger.Warn("manifest cannot be read", "ref", ref.String(), "err", err)
+	})
 	if err != nil {
+		return stuck
+	}
+	if p.members.moved(m) {
+		p.buckets = buckets{}
+	}
+	p.members = m
+	lacks := p.askFull(ctx, m, &changed)
+	if err := p.look(ctx, m, lacks, &changed); err != nil {
 		if ctx.Err() == nil {
 			p.r.cfg.Logger.Error("repair cannot list the chunks of this disk", "err", err)
 		}
-		return false
+		p.buckets = buckets{} // what changed is not known any more
+		return stuck
 	}
-	left := p.fetchAll(ctx, m, plan.missing)
-	if p.r.cfg.Settled() {
-		p.dropSurplus(ctx, plan.surplus)
+	p.publish(m)
+	p.tell(m, start)
+	failed := p.compare(ctx, m, lacks)
+	out := p.move(ctx, m, lacks)
+	complete := p.names.unread == 0
+	p.collect(ctx, complete)
+	if (failed > 0 || !complete) && out == settled {
+		out = stuck
 	}
-	p.collect(ctx, plan.unnamed, complete)
 	p.note(func(s *Status) {
-		s.Chunks, s.Bytes = plan.chunks, plan.bytes
-		s.Missing, s.Surplus, s.Unnamed = left, len(plan.surplus), len(plan.unnamed)
-		s.Incomplete = !complete
-		s.LastRound, s.Took = start, time.Since(start)
+		s.Took = time.Since(start)
+		s.Emptied = m.draining() && out == settled && p.r.cfg.Settled() && p.buckets.sum().named == 0
 	})
-	return complete && left == 0
+	return out
 }
 
-// wanted returns all chunks that the state names, manifests included, sorted,
-// and whether every manifest could be read.
-func (p *repair) wanted(ctx context.Context) (refs []blobs.Ref, complete bool) {
-	known := make(map[blobs.Ref][]blobs.Ref, len(p.manifests))
-	complete = true
-	for ref := range p.r.cfg.Referenced {
-		if _, twice := known[ref]; twice {
-			continue
-		}
-		refs = append(refs, ref)
-		chunks, read := p.manifests[ref]
-		if !read {
-			m, err := p.r.Manifest(ctx, ref)
-			if err != nil {
-				complete = false
-				if ctx.Err() != nil {
-					return nil, false
-				}
-				p.r.cfg.Logger.Warn("manifest cannot be read", "ref", ref.String(), "err", err)
-				continue
-			}
-			chunks = m.Chunks
-		}
-		known[ref] = chunks
-		refs = append(refs, chunks...)
+// move copies to this disk what is missing on it, and drops from it what others
+// should have instead.
+func (p *repair) move(ctx context.Context, m members, lacks lacking) outcome {
+	out := settled
+	var missing []sized
+	for _, b := range p.buckets {
+		missing = append(missing, b.missing...)
 	}
-	p.manifests = known
-	slices.SortFunc(refs, compareRefs)
-	return slices.Compact(refs), complete
-}
-
-// askFull asks the full nodes which of the chunks that would be theirs they
-// lack: others stand in for those.
-func (p *repair) askFull(ctx context.Context, m members, wanted []blobs.Ref) func(node string, ref blobs.Ref) bool {
-	lacking := map[string]map[blobs.Ref]bool{}
-	for _, node := range m.others(func(peer Peer) bool { return peer.Full && m.counts(peer) }) {
-		var theirs []blobs.Ref
-		for _, ref := range wanted {
-			if slices.Contains(m.holders(ref, nobodyLacks), node) {
-				theirs = append(theirs, ref)
-			}
-		}
-		lacking[node] = map[blobs.Ref]bool{}
-		err := p.r.peers.ask(ctx, node, have, "", theirs, func(ref blobs.Ref, yes bool) {
-			if !yes {
-				lacking[node][ref] = true
-			}
-		})
-		if err != nil && ctx.Err() == nil {
-			p.r.cfg.Logger.Warn("full node not asked", "node", node, "err", err)
-		}
+	before := p.done()
+	if left := p.fetchAll(ctx, m, missing); left > 0 {
+		out = stuck
 	}
-	return func(node string, ref blobs.Ref) bool { return lacking[node][ref] }
-}
-
-// A plan is what one look at this disk says there is to do.
-type plan struct {
-	chunks  int64
-	bytes   int64
-	missing []blobs.Ref
-	surplus []surplus
-	unnamed []blobs.Ref // not named by the state, and older than the grace time
-}
-
-type surplus struct {
-	ref     blobs.Ref
-	holders []string
-}
-
-// compare walks through what is wanted and what is here, both sorted, and
-// offers to other holders what they lack.
-func (p *repair) compare(ctx context.Context, m members, wanted []blobs.Ref, lacks func(string, blobs.Ref) bool) (*plan, error) {
-	plan := &plan{}
-	offers := map[string][]blobs.Ref{} // holder -> chunks that are here
-	now := time.Now()
-	skip := func(ref blobs.Ref) {
-		if slices.Contains(m.holders(ref, lacks), m.self) {
-			plan.missing = append(plan.missing, ref)
-		}
+	if !p.r.cfg.Settled() || !p.dropSurplus(ctx, m, lacks) {
+		out = stuck
 	}
-	rest := wanted
-	err := p.r.cfg.Local.Each(ctx, func(ref blobs.Ref, size int64, used time.Time) error {
-		plan.chunks++
-		plan.bytes += size
-		for len(rest) > 0 && compareRefs(rest[0], ref) < 0 {
-			skip(rest[0])
-			rest = rest[1:]
-		}
-		if len(rest) == 0 || rest[0] != ref {
-			if now.Sub(used) > p.r.cfg.CollectAfter {
-				plan.unnamed = append(plan.unnamed, ref)
-			}
-			return nil
-		}
-		rest = rest[1:]
-		holders := m.holders(ref, lacks)
-		if !slices.Contains(holders, m.self) && now.Sub(used) > p.r.cfg.SurplusAfter {
-			plan.surplus = append(plan.surplus, surplus{ref, holders})
-		}
-		for _, node := range holders {
-			if node != m.self && m.alive(node) {
-				offers[node] = append(offers[node], ref)
-			}
-		}
-		return nil
-	})
-	for _, ref := range rest {
-		skip(ref)
+	if m.draining() && !p.moveUnnamed(ctx) {
+		out = stuck
 	}
-	for node, refs := range offers {
-		if err := p.r.peers.ask(ctx, node, offer, "", refs, func(blobs.Ref, bool) {}); err != nil && ctx.Err() == nil {
-			p.r.cfg.Logger.Warn("chunks not offered", "node", node, "err", err)
-		}
+	if p.done() > before {
+		out = moving // and look again at what that changed
 	}
-	return plan, err
+	return out
 }
 
 // fetchAll makes the missing copies on this disk, at a bounded rate, and
-// returns how many are still missing.
-func (p *repair) fetchAll(ctx context.Context, m members, refs []blobs.Ref) (left int) {
-	for i, ref := range refs {
-		if _, err := p.r.cfg.Local.Stat(ctx, ref); err == nil {
+// returns how many are still missing. It ends when nodes come or go, since other
+// chunks may be missing then, and after some time, so that the rest of a round
+// has its turn.
+func (p *repair) fetchAll(ctx context.Context, m members, refs []sized) (left int) {
+	end := time.Now().Add(moveFor)
+	looked := time.Now()
+	for i, s := range refs {
+		if _, err := p.r.cfg.Local.Stat(ctx, s.ref); err == nil {
 			continue // it came meanwhile
 		}
 		start := time.Now()
-		size, err := p.fetchOne(ctx, m, ref)
+		size, err := p.fetchOne(ctx, m, s.ref)
 		if blobs.TakesNone(err) || ctx.Err() != nil {
 			return left + len(refs) - i
 		}
 		if err != nil {
-			p.r.cfg.Logger.Warn("missing copy not made", "ref", ref.String(), "err", err)
+			p.r.cfg.Logger.Warn("missing copy not made", "ref", s.ref.String(), "err", err)
 			left++
 			continue
 		}
-		p.note(func(s *Status) { s.Repaired++; s.RepairedBytes += size })
+		p.note(func(s *Status) { s.Repaired++; s.RepairedBytes += size; p.backlog.move(size) })
 		p.pace(ctx, size, start)
+		if start.Sub(looked) > p.r.cfg.Pause {
+			if looked = start; start.After(end) || p.r.members().moved(m) {
+				return left + len(refs) - i - 1
+			}
+		}
 	}
 	return left
 }

@@ -8,8 +8,9 @@
 //
 // # Invariants
 //
-//   - Spread returns only after a majority of the copies is durable on distinct
-//     nodes, this one counted.
+//   - Spread returns only after a majority of the copies, or all where
+//     [Config].Ack says so, is durable on distinct nodes, this one counted unless
+//     it is being emptied.
 //   - A byte is handed out only from a chunk whose hash was right as a whole.
 //   - A surplus copy goes only after every holder has verified its own; an
 //     unnamed chunk only after its grace time, seen twice, and only while every
@@ -58,8 +59,11 @@ type Ledger interface {
 	Discard(ctx context.Context, upload string, ref blobs.Ref) (bool, error)
 	// Remove deletes the chunk unless it was used after the given time.
 	Remove(ctx context.Context, ref blobs.Ref, after time.Time) (bool, error)
-	// Each lists the chunks in the order of their refs.
-	Each(ctx context.Context, f func(ref blobs.Ref, size int64, used time.Time) error) error
+	// In lists the chunks whose refs begin with that byte in their order.
+	In(ctx context.Context, first byte, f func(ref blobs.Ref, size int64, used time.Time) error) error
+	// Stamp is when a chunk that In would list last came or went, by the
+	// clock of the file system.
+	Stamp(first byte) (time.Time, error)
 }
 
 // Checkable is a store whose chunks are looked at again before anybody needs
@@ -69,8 +73,6 @@ type Checkable interface {
 	// each read with its number of bytes, and may wait. [blobs.ErrCorrupt]
 	// where they are damaged, [blobs.ErrBroken] where that cannot be told.
 	Scrub(ctx context.Context, ref blobs.Ref, paced func(n int) error) (size int64, err error)
-	// In lists the chunks whose refs begin with that byte in their order.
-	In(ctx context.Context, first byte, f func(ref blobs.Ref, size int64, used time.Time) error) error
 	// Damage tells how many chunks were found damaged since the store was
 	// opened, by whatever read them, and how many of those were put again.
 	Damage() (found, healed int64)
@@ -97,11 +99,21 @@ type Peer struct {
 	Gone     time.Time // since when it is not alive; zero where that is not known
 }
 
+// An Ack says how many copies of a chunk are durable on distinct nodes before
+// whoever sent it is told that it is safe.
+type Ack string
+
+const (
+	AckMajority Ack = "majority" // more than half of the copies; the others follow
+	AckAll      Ack = "all"      // every copy; there must be as many nodes with room
+)
+
 // A Config is what a Replica is made of. Zero times and limits mean their
 // defaults.
 type Config struct {
 	Self   string // id of this node
 	Copies int    // how many nodes should keep each chunk; default 3
+	Ack    Ack    // how many copies are durable when Spread returns; default AckMajority
 	Local  Local
 	Cache  blobs.Store // for copies of chunks that are held elsewhere; nil keeps them in memory while they are read
 	Peers  Peers
@@ -133,6 +145,7 @@ type Config struct {
 
 func (c *Config) setDefaults() {
 	c.Copies = orDefault(c.Copies, 3)
+	c.Ack = orDefault(c.Ack, AckMajority)
 	c.Grace = orDefault(c.Grace, time.Minute)
 	c.Every = orDefault(c.Every, 10*time.Minute)
 	c.Pause = orDefault(c.Pause, 5*time.Second)
@@ -158,8 +171,9 @@ func (c *Config) setDefaults() {
 	}
 }
 
-func orDefault[T int | int64 | time.Duration](v, def T) T {
-	if v == 0 {
+func orDefault[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
 		return def
 	}
 	return v
@@ -196,6 +210,9 @@ func New(cfg Config) (*Replica, error) {
 	}
 	if cfg.Copies < 0 {
 		return nil, fmt.Errorf("replica: copies is %d, want at least 1", cfg.Copies)
+	}
+	if cfg.Ack != "" && cfg.Ack != AckMajority && cfg.Ack != AckAll {
+		return nil, fmt.Errorf("replica: ack is %q, want %s or %s", cfg.Ack, AckMajority, AckAll)
 	}
 	cfg.setDefaults()
 	r := &Replica{

@@ -13,9 +13,9 @@ import (
 	"malla/blobs"
 )
 
-// Spread takes over the file at path as the chunk named ref and returns when a
-// majority of its copies is durable on distinct nodes, of which this one is the
-// first; the other copies are made behind. The caller has hashed the bytes as
+// Spread takes over the file at path as the chunk named ref and returns when as
+// many of its copies as [Config].Ack asks for are durable on distinct nodes, of
+// which this one is the first; the other copies are made behind. The caller has hashed the bytes as
 // it wrote them. On an error the chunk may be on some nodes: Discard it.
 //
 // [blobs.ErrFull] tells that this disk, or too many others, have no room;
@@ -115,6 +115,7 @@ type spreading struct {
 	targets []string // other nodes, best first
 	want    int      // copies to make on them
 	need    int      // of those, before the answer
+	here    int      // copies on this node: one, or none where it is being emptied
 	full    int      // live nodes that were passed by because they are full
 
 	ctx    context.Context
@@ -130,11 +131,15 @@ func (r *Replica) newSpreading(ctx context.Context, upload string, ref blobs.Ref
 	m := r.members()
 	sp := &spreading{
 		r: r, upload: upload, ref: ref,
-		need:  m.majority() - 1,
+		here:  1,
 		full:  len(m.others(func(p Peer) bool { return p.Full && !p.Draining })),
 		acked: make(chan error, 1),
 		done:  make(chan struct{}),
 	}
+	if m.draining() {
+		sp.here = 0
+	}
+	sp.need = m.acks(r.cfg.Ack) - sp.here
 	for i, id := range m.writers(ref) {
 		if id == m.self {
 			continue
@@ -236,7 +241,7 @@ func (sp *spreading) shortage(made int, errs []error) error {
 		kind = blobs.ErrFull
 	}
 	// The causes as text: a peer's ErrFull must not make this one look full.
-	return fmt.Errorf("%w: chunk %s has %d of %d copies: %v", kind, sp.ref.Short(), made+1, sp.need+1, errors.Join(errs...))
+	return fmt.Errorf("%w: chunk %s has %d of %d copies: %v", kind, sp.ref.Short(), made+sp.here, sp.need+sp.here, errors.Join(errs...))
 }
 
 // leave notes that sp took a token of behind, which its end gives back.

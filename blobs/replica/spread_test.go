@@ -203,6 +203,39 @@ func TestSpreadSaysWhyItCannot(t *testing.T) {
 	})
 }
 
+func TestAckAllWaitsForEveryCopy(t *testing.T) {
+	m := newMesh(t, 5, func(cfg *replica.Config) { cfg.Ack = replica.AckAll })
+	for i := range 5 {
+		ref := m.nodes[0].put(blobstest.Bytes(1000, uint64(i)))
+		if have := m.having(ref); len(have) < 3 {
+			t.Errorf("acknowledged with %v", have)
+		}
+	}
+	for _, nd := range m.nodes[3:] {
+		nd.die()
+	}
+	m.nodes[0].put(blobstest.Bytes(1000, 11)) // three are left
+	m.nodes[2].die()
+	if _, err := m.nodes[0].tryPut("u", blobstest.Bytes(1000, 12)); !errors.Is(err, blobs.ErrUnavailable) {
+		t.Errorf("with two nodes of five: %v, want ErrUnavailable", err)
+	}
+}
+
+func TestACopyOnANodeThatIsEmptiedIsNone(t *testing.T) {
+	m := newMesh(t, 3, nil)
+	leaving := m.nodes[0]
+	leaving.set(func(p *replica.Peer) { p.Draining = true })
+	m.nodes[1].die()
+	if _, err := leaving.tryPut("u", blobstest.Bytes(1000, 1)); !errors.Is(err, blobs.ErrUnavailable) {
+		t.Errorf("with one node that stays: %v, want ErrUnavailable", err)
+	}
+	m.nodes[1].set(func(p *replica.Peer) { p.Alive = true })
+	ref := leaving.put(blobstest.Bytes(1000, 2))
+	if have := m.having(ref); len(have) != 3 {
+		t.Errorf("acknowledged with %v, want both others to have it", have)
+	}
+}
+
 func TestSpreadEndsWithItsCaller(t *testing.T) {
 	m := newMesh(t, 3, func(cfg *replica.Config) { cfg.SlowAfter, cfg.Stall = 10*time.Millisecond, time.Hour })
 	m.nodes[1].hang()
@@ -219,7 +252,7 @@ func TestSpreadEndsWithItsCaller(t *testing.T) {
 }
 
 func TestDiscardRemovesOnlyWhatNobodyElseWants(t *testing.T) {
-	m := newMesh(t, 3, nil)
+	m := newMesh(t, 3, func(cfg *replica.Config) { cfg.Ack = replica.AckAll })
 	a := m.nodes[0]
 	own, shared, before := blobstest.Bytes(1000, 1), blobstest.Bytes(1000, 2), blobstest.Bytes(1000, 3)
 	a.put(before)

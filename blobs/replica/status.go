@@ -7,12 +7,18 @@ import "time"
 type Status struct {
 	Chunks     int64         // on this disk
 	Bytes      int64         // of those
-	Missing    int           // copies that this node should have and could not get
+	Missing    int           // copies that this node should have and has not
 	Surplus    int           // copies that other nodes should have instead
 	Unnamed    int           // chunks that no blob names any more, older than the grace time
 	Incomplete bool          // whether some manifest could not be read
 	LastRound  time.Time     // when it began; zero before the first one
 	Took       time.Duration // the last round
+
+	Left      int64         // copies to be made on this disk; where it is emptied, chunks that must still leave it
+	LeftBytes int64         // of those
+	Rate      int64         // at which that becomes less, bytes a second; 0 while it does not
+	Estimate  time.Duration // until nothing is left at that rate; 0 where that cannot be told
+	Emptied   bool          // this node is being emptied, and nothing on it is needed any more
 
 	Repaired       int64 // missing copies made
 	RepairedBytes  int64
@@ -30,9 +36,85 @@ func (r *Replica) Status() Status {
 	r.repair.mu.Lock()
 	defer r.repair.mu.Unlock()
 	s := r.repair.status
+	r.repair.backlog.tell(&s, time.Now())
 	s.Damaged, s.Healed = r.cfg.Local.Damage()
 	s.Scrub = r.scrub.told()
 	return s
+}
+
+// A backlog is how fast what is left to move becomes less.
+type backlog struct {
+	since time.Time // when there began to be some; zero: there is none
+	bytes int64     // moved since
+	left  int64     // to be moved
+	count int64     // of the chunks left
+}
+
+// look notes what a look at the disk found to be left.
+func (b *backlog) look(count, bytes int64, now time.Time) {
+	if b.count, b.left = count, bytes; count == 0 {
+		*b = backlog{}
+	} else if b.since.IsZero() {
+		b.since, b.bytes = now, 0
+	}
+}
+
+// move notes a chunk that was moved.
+func (b *backlog) move(bytes int64) {
+	b.bytes += bytes
+	b.left, b.count = max(0, b.left-bytes), max(0, b.count-1)
+}
+
+func (b *backlog) tell(s *Status, now time.Time) {
+	s.Left, s.LeftBytes = b.count, b.left
+	if took := now.Sub(b.since); b.count > 0 && b.bytes > 0 && took > 0 {
+		rate := float64(b.bytes) / took.Seconds()
+		s.Rate, s.Estimate = int64(rate), time.Duration(float64(b.left)/rate*float64(time.Second))
+	}
+}
+
+// done counts what rounds have moved; who compares it sees whether they do.
+func (p *repair) done() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.status.Repaired + p.status.Dropped
+}
+
+// sum adds the figures of all buckets up.
+func (all *buckets) sum() (s bucket) {
+	for _, b := range all {
+		if b == nil {
+			continue
+		}
+		s.chunks += b.chunks
+		s.bytes += b.bytes
+		s.named += b.named
+		s.namedBytes += b.namedBytes
+		s.missingBytes += b.missingBytes
+	}
+	return s
+}
+
+// tell makes the status say what was just looked at.
+func (p *repair) tell(m members, start time.Time) {
+	sum := p.buckets.sum()
+	missing, surplus := 0, 0
+	for _, b := range p.buckets {
+		missing += len(b.missing)
+		surplus += len(b.surplus)
+	}
+	p.note(func(s *Status) {
+		s.Chunks, s.Bytes = sum.chunks, sum.bytes
+		s.Missing, s.Surplus, s.Unnamed = missing, surplus, len(p.unnamed(start))
+		s.Incomplete = p.names.unread > 0
+		s.LastRound = start
+		if m.draining() {
+			p.backlog.look(sum.named, sum.namedBytes, start)
+		} else {
+			p.backlog.look(int64(missing), sum.missingBytes, start)
+		}
+		s.Emptied = s.Emptied && m.draining() && sum.named == 0
+	})
 }
 
 func (p *repair) note(change func(*Status)) {
