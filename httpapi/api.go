@@ -149,6 +149,8 @@ func routes() []route {
 
 		{"GET", "/events", auth.Anyone, (*call).events}, // a user's own, or the public ones
 		{"GET", "/nodes", auth.User, (*call).listNodes},
+		{"POST", "/nodes/:id/drain", auth.Admin, (*call).drainNode},
+		{"DELETE", "/nodes/:id/drain", auth.Admin, (*call).undrainNode},
 		{"GET", "/health", auth.Anyone, (*call).health},
 		{"HEAD", "/health", auth.Anyone, (*call).health},
 		{"GET", "/ready", auth.Anyone, (*call).ready},

@@ -217,6 +217,46 @@ func (c *Client) Nodes(ctx context.Context) ([]NodeStatus, error) {
 	return list.Nodes, err
 }
 
+// DrainNode makes the node, an id or a name, be emptied; [Client.WaitDrained]
+// waits for its end. It is for administrators.
+func (c *Client) DrainNode(ctx context.Context, node string) error {
+	return c.call(ctx, http.MethodPost, "/nodes/"+url.PathEscape(node)+"/drain", nil, nil)
+}
+
+// UndrainNode makes the node keep files and run tasks again.
+func (c *Client) UndrainNode(ctx context.Context, node string) error {
+	return c.call(ctx, http.MethodDelete, "/nodes/"+url.PathEscape(node)+"/drain", nil, nil)
+}
+
+// WaitDrained returns when the node, an id or a name, is empty, and an error
+// where it is not being emptied any more. Each time it looks it calls seen,
+// which may be nil. Nodes that die do not end the waiting; ctx does.
+func (c *Client) WaitDrained(ctx context.Context, node string, seen func(NodeStatus)) error {
+	for {
+		nodes, err := c.Nodes(ctx)
+		if err != nil && !Transient(err) {
+			return err
+		}
+		for _, n := range nodes {
+			if n.ID != node && n.Name != node {
+				continue
+			}
+			if seen != nil {
+				seen(n)
+			}
+			switch n.Draining {
+			case IsEmpty:
+				return nil
+			case "":
+				return fmt.Errorf("node %s is not being emptied any more", n.Name)
+			}
+		}
+		if !pause(ctx.Done(), time.Second) {
+			return ctx.Err()
+		}
+	}
+}
+
 // WorkerStats says what the nodes convert.
 func (c *Client) WorkerStats(ctx context.Context) (WorkerStats, error) {
 	return get[WorkerStats](ctx, c, "/workers/stats")

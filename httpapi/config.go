@@ -83,6 +83,8 @@ type Mesh interface {
 	Self() NodeStatus
 	Nodes() []NodeStatus // all, dead ones too, with this one
 	Ready() error        // why this node is not ready: no leader, not caught up
+	// CanDrain returns why a node cannot be emptied now, a *state.Error, or nil.
+	CanDrain(id string) error
 }
 
 // Progress asks the nodes that run tasks how far they are. Tasks that nobody can
@@ -109,6 +111,8 @@ type NodeStatus struct {
 	URL   string `json:"url"`   // where its API is reached: scheme://host:port
 	Self  bool   `json:"self,omitempty"`
 
+	Draining Draining `json:"draining,omitempty"` // it is being emptied, or is empty
+
 	AsideUntil time.Time `json:"aside_until,omitzero"` // gets no tasks before that, since those it had failed while others' did not; zero: it does
 
 	Zone        string    `json:"zone,omitempty"`
@@ -119,6 +123,9 @@ type NodeStatus struct {
 	DiskFree    uint64    `json:"disk_free,omitzero"`    // bytes
 	DiskTotal   uint64    `json:"disk_total,omitzero"`   // bytes
 	Disk        string    `json:"disk,omitempty"`        // full or broken: takes no files; empty: it does
+	Capacity    uint64    `json:"capacity,omitzero"`     // bytes: its weight beside the others'
+	Stored      uint64    `json:"stored,omitzero"`       // bytes of the chunks on its disk
+	Repair      *Repair   `json:"repair,omitempty"`      // what it has still to copy; nothing: all is in place
 	Damaged     uint64    `json:"damaged,omitzero"`      // chunks found damaged on its disk since it started
 	NetRx       uint64    `json:"net_rx,omitzero"`       // bytes per second
 	NetTx       uint64    `json:"net_tx,omitzero"`       // bytes per second
@@ -128,6 +135,23 @@ type NodeStatus struct {
 	Converted   uint64    `json:"converted,omitzero"`
 	Failed      uint64    `json:"failed,omitzero"`
 	UpdatedAt   time.Time `json:"updated_at,omitzero"` // when it was last heard of
+}
+
+// Draining is how far a node is that is being emptied.
+type Draining string
+
+const (
+	IsDraining Draining = "draining" // its chunks move to the others, it gets no tasks
+	IsEmpty    Draining = "empty"    // nothing on it is needed any more: it may be stopped
+)
+
+// Repair is what a node has still to copy to its disk, or away from it where it
+// is being emptied.
+type Repair struct {
+	Chunks  uint64 `json:"chunks"`
+	Bytes   uint64 `json:"bytes"`
+	Rate    uint64 `json:"rate,omitzero"`    // bytes per second; 0 while nothing moves
+	Seconds uint64 `json:"seconds,omitzero"` // until all is done at that rate; 0 where that cannot be told
 }
 
 // Format is one output format, for GET /formats.

@@ -31,13 +31,13 @@ func workersOf(nodes []NodeStatus, view *state.View) WorkerStats {
 			ID: n.Name, Status: Available, CPULoad: round2(n.CPU), MemoryMB: round2(float64(n.MemoryUsed) / 1e6), JobsInProgress: n.Tasks,
 			LoadScore: n.LoadScore, Success: n.Converted, Failed: n.Failed, UpdatedAt: wireTime(n.UpdatedAt),
 			Role: n.Role, Slots: n.Slots, MemoryTotal: round2(float64(n.MemoryTotal) / 1e6), DiskFree: n.DiskFree, DiskTotal: n.DiskTotal,
-			Disk: n.Disk, Damaged: n.Damaged,
+			Disk: n.Disk, Damaged: n.Damaged, Draining: n.Draining, Repair: n.Repair,
 			AsideUntil: wireTime(n.AsideUntil),
 		}
 		switch {
 		case n.State == "dead" || n.State == "left":
 			w.Status, w.CPULoad, w.MemoryMB, w.JobsInProgress, w.LoadScore = Offline, 0, 0, 0, 0
-			w.Disk = ""
+			w.Disk, w.Repair = "", nil
 		case n.Tasks > 0:
 			w.Status = Busy
 		}
@@ -79,7 +79,48 @@ func (c *call) listNodes() error {
 
 // plainNode is what users may know of a node.
 func plainNode(n NodeStatus) NodeStatus {
-	return NodeStatus{ID: n.ID, Name: n.Name, Role: n.Role, State: n.State, URL: n.URL, AsideUntil: n.AsideUntil}
+	return NodeStatus{ID: n.ID, Name: n.Name, Role: n.Role, State: n.State, URL: n.URL, Draining: n.Draining, AsideUntil: n.AsideUntil}
+}
+
+// drainNode makes a node be emptied. It goes on after a restart, until it is
+// taken back; GET /nodes tells how far it is.
+func (c *call) drainNode() error {
+	n, err := c.findNode()
+	if err != nil {
+		return err
+	}
+	if n.Draining == "" {
+		if err := c.api.cfg.Mesh.CanDrain(n.ID); err != nil {
+			return err
+		}
+	}
+	if _, err := c.propose(state.DrainNode{ID: state.NodeID(n.ID), At: c.api.cfg.Now().UTC()}); err != nil {
+		return err
+	}
+	return c.send(done{true})
+}
+
+// undrainNode makes a node keep chunks and run tasks again.
+func (c *call) undrainNode() error {
+	n, err := c.findNode()
+	if err != nil {
+		return err
+	}
+	if _, err := c.propose(state.UndrainNode{ID: state.NodeID(n.ID), At: c.api.cfg.Now().UTC()}); err != nil {
+		return err
+	}
+	return c.send(done{true})
+}
+
+// findNode is the node that the path names, by its id or its name.
+func (c *call) findNode() (NodeStatus, error) {
+	named := c.params.ByName("id")
+	for _, n := range c.api.nodes() {
+		if n.ID == named || n.Name == named {
+			return n, nil
+		}
+	}
+	return NodeStatus{}, state.Errorf(state.NotFound, "there is no node %q", named)
 }
 
 // nodes is the mesh as this node sees it. A time up to which a node was set

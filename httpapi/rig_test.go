@@ -460,6 +460,13 @@ func (m *fewNodes) Nodes() []NodeStatus {
 	return append([]NodeStatus(nil), m.nodes...)
 }
 
+func (m *fewNodes) CanDrain(id string) error {
+	if id == "n2" {
+		return state.Errorf(state.Conflict, "it does not answer")
+	}
+	return nil
+}
+
 func (m *fewNodes) Ready() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

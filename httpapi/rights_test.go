@@ -5,7 +5,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"malla/cluster/state"
 	"malla/httpapi/auth"
 )
 
@@ -26,7 +28,7 @@ func TestRights(t *testing.T) {
 		"GET /jobs": all, "GET /jobs/:id": owned, "DELETE /jobs/:id": owned, "PATCH /jobs/:id": owned,
 		"POST /jobs/:id/retry": {signIn, conflict, none, none}, "GET /jobs/:id/log": owned, "GET /queue/stats": users, "GET /workers/stats": all,
 		"POST /share/:ref": owned, "GET /shares": users, "DELETE /shares/:id": owned, "GET /s/:token": all, "HEAD /s/:token": all,
-		"GET /events": {signIn, ok, ok, ok}, "GET /nodes": users,
+		"GET /events": {signIn, ok, ok, ok}, "GET /nodes": users, "POST /nodes/:id/drain": {signIn, denied, denied, ok}, "DELETE /nodes/:id/drain": {signIn, denied, denied, ok},
 		"GET /health": all, "HEAD /health": all, "GET /ready": all, "HEAD /ready": all, "GET /version": all, "GET /metrics": all,
 	}
 	for _, rt := range routes() {
@@ -70,6 +72,10 @@ func (r *rig) aRequest(rt route) req {
 	case strings.Contains(rt.path, ":ref") || rt.path == "/convert":
 		replace(":ref", r.put("ana", "song.mp3", "sound").ID)
 		q.body = ConvertRequest{InputFile: "song.mp3", OutputFormat: "mp3"}
+	case strings.HasPrefix(rt.path, "/nodes/"):
+		r.log.Propose(r.t.Context(), state.RegisterNode{ID: "n1", Name: "worker_a", At: time.Now()})
+		r.log.Propose(r.t.Context(), state.RegisterNode{ID: "n2", Name: "worker_b", At: time.Now()})
+		replace(":id", "worker_a")
 	case strings.HasPrefix(rt.path, "/jobs/"):
 		replace(":id", r.queue("ana", "song.mp3"))
 		q.body = JobChange{"low"}
@@ -88,6 +94,22 @@ func (r *rig) aRequest(rt route) req {
 		r.token("ana")
 	}
 	return q
+}
+
+func TestDrainSaysWhyNot(t *testing.T) {
+	r := newRig(t)
+	r.log.Propose(r.t.Context(), state.RegisterNode{ID: "n1", Name: "worker_a", At: time.Now()})
+	r.log.Propose(r.t.Context(), state.RegisterNode{ID: "n2", Name: "worker_b", At: time.Now()})
+	r.do(req{method: "POST", path: "/nodes/nobody/drain", as: "root"}).want(404)
+	r.do(req{method: "POST", path: "/nodes/n2/drain", as: "root"}).want(409)
+	r.do(req{method: "POST", path: "/nodes/n1/drain", as: "root"}).want(200)
+	if n, _ := r.log.View().Node("n1"); n.DrainingAt.IsZero() {
+		t.Error("it is not agreed on")
+	}
+	r.do(req{method: "DELETE", path: "/nodes/n1/drain", as: "root"}).want(200)
+	if n, _ := r.log.View().Node("n1"); !n.DrainingAt.IsZero() {
+		t.Error("it was not taken back")
+	}
 }
 
 func TestNodesTellUsersLessThanAdministrators(t *testing.T) {

@@ -202,6 +202,9 @@ type Worker struct {
 	Disk        string  `json:"disk,omitempty"`          // full or broken: takes no files; empty: it does
 	Damaged     uint64  `json:"damaged_chunks,omitzero"` // found on its disk since it started
 
+	Draining Draining `json:"draining,omitempty"` // it is being emptied, or is empty
+	Repair   *Repair  `json:"repair,omitempty"`   // what it has still to copy
+
 	AsideUntil time.Time `json:"aside_until,omitzero"` // gets no tasks before that: those it had failed while others' did not
 }
 

@@ -27,6 +27,9 @@ func (n *Node) describeDisk(w *cluster.Work) {
 	w.GivenUp = w.Broken && time.Since(since) > n.cfg.Timing.RepairWait
 	w.Full = w.Broken || err != nil || free < almostFull
 	w.Damaged = uint64(found)
+	s := n.replica.Status()
+	w.Stored, w.Left, w.LeftBytes, w.Rate = uint64(s.Bytes), uint64(s.Left), uint64(s.LeftBytes), uint64(s.Rate)
+	w.Emptied = s.Emptied && w.Tasks == 0
 }
 
 // diskState is a disk's state in a word, for people and programs.

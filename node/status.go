@@ -38,7 +38,7 @@ func (n *Node) Nodes() []httpapi.NodeStatus {
 		s := httpapi.NodeStatus{
 			ID: string(rec.ID), Name: rec.Name, Role: string(roles[rec.ID]), State: string(cluster.Dead),
 			URL: apiURL(rec.HTTP), Self: rec.ID == n.id, Zone: rec.Zone, Version: rec.Version,
-			Converted: rec.Converted, Failed: rec.Failed, AsideUntil: rec.AsideUntil,
+			Capacity: rec.Capacity, Draining: draining(rec, m.Load), Converted: rec.Converted, Failed: rec.Failed, AsideUntil: rec.AsideUntil,
 		}
 		if known {
 			s.State = string(m.State)
@@ -70,6 +70,13 @@ func describeLoad(s *httpapi.NodeStatus, m cluster.Member) {
 	s.Tasks, s.Slots, s.UpdatedAt = l.Tasks, l.Slots, m.LoadAt
 	s.LoadScore = loadScore(l)
 	s.Disk, s.Damaged = diskState(l), l.Damaged
+	s.Stored = l.Stored
+	if l.Left > 0 {
+		s.Repair = &httpapi.Repair{Chunks: l.Left, Bytes: l.LeftBytes, Rate: l.Rate}
+		if l.Rate > 0 {
+			s.Repair.Seconds = l.LeftBytes / l.Rate
+		}
+	}
 }
 
 // loadScore is 0 for an idle node and 100 for a full one: half its processors,

@@ -143,11 +143,6 @@ func (m members) others(pass func(Peer) bool) []string {
 	return ids
 }
 
-func (m members) alive(node string) bool {
-	i := m.index(node)
-	return i >= 0 && m.nodes[i].Alive
-}
-
 // differ tells whether chunks may belong elsewhere now than they did before.
 func (m members) differ(before members) bool {
 	return !slices.EqualFunc(m.nodes, before.nodes, func(a, b Peer) bool {

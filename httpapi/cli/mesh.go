@@ -10,13 +10,19 @@ import (
 	"malla/httpapi"
 )
 
-// NodesCmd lists the nodes.
+// NodesCmd is about the nodes.
 type NodesCmd struct {
+	List  NodesListCmd `cmd:"" default:"withargs" help:"List the nodes of the mesh."`
+	Drain DrainCmd     `cmd:"" help:"Empty a node, so that it can be stopped for good."`
+}
+
+// NodesListCmd lists the nodes.
+type NodesListCmd struct {
 	Remote
 }
 
 // Help is shown by --help.
-func (NodesCmd) Help() string {
+func (NodesListCmd) Help() string {
 	return `Every node of the mesh, dead ones too. Administrators also see load and room. A
 node on which conversions failed one after another is set aside for a while: it
 gets none.
@@ -26,7 +32,7 @@ gets none.
 }
 
 // Run prints the list.
-func (c NodesCmd) Run(env *Env) error {
+func (c NodesListCmd) Run(env *Env) error {
 	s, err := c.signedIn(env)
 	if err != nil {
 		return err
@@ -53,6 +59,15 @@ func (c NodesCmd) Run(env *Env) error {
 		}
 		if n.Disk != "" {
 			how += ", disk " + n.Disk
+		}
+		switch {
+		case n.Draining == httpapi.IsEmpty:
+			how += ", empty: may be stopped now"
+		case n.Draining != "":
+			how += ", draining"
+		}
+		if n.Repair != nil {
+			how += ", " + left(n.Repair)
 		}
 		row := []string{n.Name, n.Role, how, n.URL}
 		if detailed {

@@ -4,6 +4,7 @@ import { byId, h, KeyedList, setText, showMessage } from './dom.js';
 import { ago, bytes, decimal, percent, time } from './format.js';
 import { has, t } from './i18n.js';
 import { seriesOf } from './charts.js';
+import { copyingText } from './draining.js';
 
 const looks = { available: 'good', busy: 'info', offline: 'bad' }; // status -> badge
 const list = new KeyedList(byId('node-cards'), (worker) => worker.worker_id, makeCard);
@@ -54,8 +55,9 @@ function makeCard() {
   const done = h('span', { class: 'small' });
   const when = h('span', { class: 'small muted' });
   const aside = h('p', { class: 'notice warn node-aside' });
+  const copying = h('p', { class: 'notice node-copying' });
   const el = h('li', { class: 'node-card card' },
-    h('header', {}, dot, name, status, role), aside,
+    h('header', {}, dot, name, status, role), aside, copying,
     h('div', { class: 'meters' }, ...Object.values(meters).map((meter) => meter.el)),
     h('footer', {}, done, when));
   return {
@@ -70,6 +72,8 @@ function makeCard() {
       setText(status, has('admin.status.' + worker.status) ? t('admin.status.' + worker.status) : worker.status);
       status.className = `badge ${looks[worker.status] ?? ''}`;
       showMessage(aside, isAside(worker) ? t('admin.aside', { time: time(worker.aside_until) }) : '');
+      el.dataset.draining = worker.draining ?? '';
+      showMessage(copying, copyingText(worker));
       showMeters(meters, worker);
       setText(done, t('admin.conversions', { done: decimal(worker.conversions_success), failed: decimal(worker.conversions_failed) }));
       setText(when, worker.updated_at ? ago(worker.updated_at) : '');

@@ -5,12 +5,15 @@
 
 import * as api from './api.js';
 import { byId, h, icon, KeyedList, setLabel, setText, showMessage } from './dom.js';
+import { copyingText, makeDrain } from './draining.js';
 import { time } from './format.js';
 import { has, onLanguage, t } from './i18n.js';
 
 let here = ''; // name of the node whose API is used; '' until known
 let nodes = [];
 let failure = '';
+let looking = 0; // the timer while the dialog is open and something may go on
+const lookEvery = 2000;
 
 const looks = { alive: 'good', suspect: 'warn', dead: 'bad', left: '' }; // state -> badge
 const list = new KeyedList(byId('nodes'), (node) => node.id ?? node.name, makeNode);
@@ -55,6 +58,12 @@ async function open() {
   byId('nodes-url').value = api.apiOrigin;
   render();
   byId('nodes-dialog').showModal();
+  await load();
+  clearInterval(looking);
+  looking = setInterval(() => (byId('nodes-dialog').open ? load() : clearInterval(looking)), lookEvery);
+}
+
+async function load() {
   try {
     nodes = await api.listNodes();
     failure = '';
@@ -80,7 +89,10 @@ function makeNode() {
   const url = h('span', { class: 'url' });
   const link = h('a', { class: 'button compact' });
   const mark = h('span', { class: 'badge accent' });
-  const el = h('li', { class: 'node-row' }, icon('node'), h('div', { class: 'grow' }, h('div', { class: 'name' }, name, role, state, aside, disk), url), link, mark);
+  const draining = h('span', { class: 'badge' });
+  const copying = h('p', { class: 'small muted' });
+  const drain = makeDrain(load);
+  const el = h('li', { class: 'node-row' }, icon('node'), h('div', { class: 'grow' }, h('div', { class: 'name' }, name, role, state, aside, disk, draining), url, copying, drain.el), link, mark);
   return {
     el,
     update(node) {
@@ -98,6 +110,11 @@ function makeNode() {
       setText(aside, t('nodes.aside', { time: time(node.aside_until) }));
       disk.hidden = !has('nodes.disk.' + node.disk);
       if (!disk.hidden) setText(disk, t('nodes.disk.' + node.disk));
+      draining.hidden = !node.draining;
+      draining.className = `badge ${node.draining === 'empty' ? 'good' : 'warn'}`;
+      if (node.draining) setText(draining, t('nodes.badge.' + node.draining));
+      showMessage(copying, copyingText(node));
+      drain.update(node);
       setText(url, origin || t('nodes.noAddress'));
       mark.hidden = !isHere(node);
       setText(mark, t('nodes.here'));

@@ -1,0 +1,86 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"malla/httpapi"
+)
+
+// DrainCmd empties a node.
+type DrainCmd struct {
+	Remote
+	Node string `arg:"" help:"Name or id of the node."`
+	Wait bool   `default:"true" negatable:"" help:"Wait until it is empty, showing progress."`
+	Undo bool   `help:"Let it keep files and convert again."`
+}
+
+// Help is shown by --help.
+func (DrainCmd) Help() string {
+	return `The node gets no new files and no new tasks, and what it keeps is copied to the
+others. When that is done it may be stopped and taken away; until then it must
+run. It stays so when it is restarted, until --undo. For administrators.
+
+    malla nodes drain attic
+    malla nodes drain attic --no-wait
+    malla nodes drain attic --undo`
+}
+
+// Run asks for it and waits.
+func (c DrainCmd) Run(env *Env) error {
+	s, err := c.signedIn(env)
+	if err != nil {
+		return err
+	}
+	if c.Undo {
+		if err := s.UndrainNode(env.ctx, c.Node); err != nil {
+			return err
+		}
+		return c.print(env, "", "keeps files and converts again")
+	}
+	if err := s.DrainNode(env.ctx, c.Node); err != nil {
+		return err
+	}
+	if !c.Wait {
+		return c.print(env, httpapi.IsDraining, "is being emptied: malla nodes tells when it may be stopped")
+	}
+	bar := env.percentBar(c.Node, c.JSON)
+	defer bar.Clear()
+	most := uint64(1)
+	err = s.WaitDrained(env.ctx, c.Node, func(n httpapi.NodeStatus) {
+		if n.Repair == nil {
+			return
+		}
+		most = max(most, n.Repair.Bytes)
+		bar.Describe(plain(c.Node + ": " + left(n.Repair)))
+		bar.Set(int(100 - 100*n.Repair.Bytes/most))
+	})
+	if err != nil {
+		return err
+	}
+	bar.Clear()
+	return c.print(env, httpapi.IsEmpty, "is empty: it may be stopped now")
+}
+
+func (c DrainCmd) print(env *Env, state httpapi.Draining, what string) error {
+	if c.JSON {
+		return env.printJSON(struct {
+			Node     string           `json:"node"`
+			Draining httpapi.Draining `json:"draining"`
+		}{c.Node, state})
+	}
+	_, err := fmt.Fprintf(env.Stdout, "%s %s\n", plain(c.Node), what)
+	return err
+}
+
+// left says how much a node has still to copy.
+func left(r *httpapi.Repair) string {
+	words := []string{humanize.Comma(int64(r.Chunks)) + " chunks", size(int64(r.Bytes)) + " left"}
+	if r.Seconds > 0 {
+		words = append(words, "about "+(time.Duration(r.Seconds)*time.Second).String())
+	}
+	return strings.Join(words, ", ")
+}
