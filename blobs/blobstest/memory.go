@@ -180,14 +180,16 @@ func (m *Memory) Each(ctx context.Context, f func(ref blobs.Ref, size int64, use
 
 // In is Each for the chunks whose refs begin with that byte.
 func (m *Memory) In(ctx context.Context, first byte, f func(ref blobs.Ref, size int64, used time.Time) error) error {
+	all := map[blobs.Ref]inMemory{}
 	m.mu.Lock()
-	all := maps.Clone(m.chunks)
+	for ref, c := range m.chunks {
+		if ref[0] == first {
+			all[ref] = *c
+		}
+	}
 	m.mu.Unlock()
 	refs := slices.SortedFunc(maps.Keys(all), func(a, b blobs.Ref) int { return bytes.Compare(a[:], b[:]) })
 	for _, ref := range refs {
-		if ref[0] != first {
-			continue
-		}
 		if err := f(ref, int64(len(all[ref].data)), all[ref].used); err != nil {
 			return err
 		}
