@@ -71,6 +71,7 @@ func TestAReadOnlyDiskIsPassedByUntilItWorks(t *testing.T) {
 	ana, sick := m.Node(0).User("ana"), m.Node(2)
 	theirs := &httpapi.Client{Base: sick.URL(), Token: ana.Token}
 	song := generated(t, "song.mp3")
+	nodetest.Eventually(t, "that node knows the user", 10*time.Second, func() error { _, err := theirs.Me(t.Context()); return err })
 	upload(t, theirs, "before.mp3", song)
 
 	remount("ro")

@@ -177,7 +177,7 @@ func (n *Node) openBlobs() error {
 		return err
 	}
 	n.life.opened("blobs", n.replica.Close)
-	n.metrics.MustRegister(diskMetrics{n.chunks, n.replica})
+	n.metrics.MustRegister(diskMetrics{n.chunks, n.replica}, repairMetrics{n.replica})
 	n.link.Handle("/chunks/", n.replica.Handler())
 	n.uploads, err = upload.Open(upload.Config{Dir: filepath.Join(dir, "uploads"), Dest: n.replica, Logger: n.log})
 	return err

@@ -117,6 +117,29 @@ func (p *repair) moveUnnamed(ctx context.Context) bool {
 	return all && ctx.Err() == nil
 }
 
+// keepHeld makes the chunks of long uploads here count as used on their holders
+// again: those do not know of the upload, and would collect what was spread days
+// before its end.
+func (p *repair) keepHeld(ctx context.Context) {
+	start := time.Now()
+	held := map[blobs.Ref]time.Time{}
+	for ref := range p.r.cfg.Held {
+		since, known := p.held[ref]
+		if !known {
+			since = start
+		}
+		if start.Sub(since) > p.r.cfg.CollectAfter/2 && time.Since(start) < moveFor && ctx.Err() == nil {
+			if err := p.r.confirm(ctx, "", ref); err != nil {
+				p.r.cfg.Logger.Warn("chunk of an upload under way not kept", "ref", ref.String(), "err", err)
+			} else {
+				since = start
+			}
+		}
+		held[ref] = since
+	}
+	p.held = held
+}
+
 // collect deletes the unnamed chunks that were seen unnamed for long enough.
 // Where a manifest could not be read, chunks that look unnamed may be its own.
 func (p *repair) collect(ctx context.Context, complete bool) {

@@ -35,6 +35,7 @@ type repair struct {
 	buckets buckets
 	full    map[string]fullNode
 	orphans map[blobs.Ref]time.Time // unnamed chunk -> since when it was seen unnamed
+	held    map[blobs.Ref]time.Time // chunk of an upload here -> since when its holders have known that it is wanted
 	moved   map[blobs.Ref]bool      // unnamed chunks that were copied away from here, while this node is emptied
 }
 
@@ -180,6 +181,7 @@ func (p *repair) round(ctx context.Context) outcome {
 	p.tell(m, start)
 	failed := p.compare(ctx, m, lacks)
 	out := p.move(ctx, m, lacks)
+	p.keepHeld(ctx)
 	complete := p.names.unread == 0
 	p.collect(ctx, complete)
 	if (failed > 0 || !complete) && out == settled {

@@ -272,6 +272,35 @@ func TestCollectTakesWhatNobodyNames(t *testing.T) {
 	m.nodes[2].wantRead(ref, blobstest.Bytes(5000, 1))
 }
 
+func TestTheChunksOfALongUploadAreKeptOnTheirHolders(t *testing.T) {
+	m := newMesh(t, 3, func(cfg *replica.Config) {
+		cfg.CollectAfter, cfg.Ack = 2*time.Second, replica.AckAll
+		if cfg.Self != "n0" {
+			cfg.Held = nil // only the node that takes the upload knows of it
+		}
+	})
+	ref, _ := m.nodes[0].store(blobstest.Bytes(5000, 1))
+	held := m.nodes[0].put(blobstest.Bytes(1000, 2))
+	left := m.nodes[0].put(blobstest.Bytes(1000, 3))
+	m.name(ref)
+	m.held = []blobs.Ref{held}
+	m.runAll()
+	eventually(t, "what nobody wants is gone", func() error {
+		m.nudgeAll()
+		if have := m.having(held); len(have) < 3 {
+			t.Fatalf("the upload's chunk is on %v", have)
+		}
+		if have := m.having(left); len(have) > 0 {
+			return fmt.Errorf("it is on %v", have)
+		}
+		return nil
+	})
+	m.waitRounds(2)
+	if have := m.having(held); len(have) < 3 {
+		t.Errorf("the upload's chunk is on %v", have)
+	}
+}
+
 func TestRepairAfterARestart(t *testing.T) {
 	m := newMesh(t, 3, nil)
 	data := testData(2, 1)
