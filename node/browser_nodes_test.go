@@ -1,0 +1,57 @@
+package node_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"malla/httpapi"
+	"malla/node"
+	"malla/node/nodetest"
+)
+
+// TestAnAdministratorEmptiesANode is a node being emptied, and taken back, by
+// whoever looks after the mesh.
+func TestAnAdministratorEmptiesANode(t *testing.T) {
+	needsChromium(t)
+	m := nodetest.New(t, 2, func(_ int, cfg *node.Config) { cfg.Copies = 1 })
+	link, _ := m.Node(0).SetupURL()
+	_, token, _ := strings.Cut(link, "#setup=")
+	if _, err := m.Node(0).Client().Setup(t.Context(), token, "root", "correct horse"); err != nil {
+		t.Fatal(err)
+	}
+	page := browser(t)
+	do(t, page, "sign in", chromedp.Navigate(m.Node(0).PageURL()), chromedp.WaitVisible(chromedp.CSS("#login-user")),
+		chromedp.SendKeys(chromedp.CSS("#login-user"), "root"), chromedp.SendKeys(chromedp.CSS("#login-pass"), "correct horse"),
+		chromedp.Click(chromedp.CSS("#login-submit")), chromedp.WaitVisible(chromedp.CSS("#app-view")))
+	eval[bool](t, page, listen)
+	row := fmt.Sprintf(`#nodes [data-node=%q] `, m.Node(1).Name())
+	press := func(action string) chromedp.CSS { return chromedp.CSS(row + fmt.Sprintf(`[data-action=%q]`, action)) }
+	becomes := func(want httpapi.Draining) {
+		t.Helper()
+		nodetest.Eventually(t, fmt.Sprintf("the node is %q", want), 30*time.Second, func() error {
+			if s := statusOf(m.Node(0), m.Node(1)); s.Draining != want {
+				return fmt.Errorf("it is %+v", s)
+			}
+			return nil
+		})
+	}
+	do(t, page, "ask to empty it", chromedp.Click(chromedp.CSS("#api-badge")), chromedp.WaitVisible(press("drain")), chromedp.Click(press("drain")))
+	becomes("") // it is only asked
+	do(t, page, "confirm", chromedp.WaitVisible(press("drain-confirm")), chromedp.Click(press("drain-confirm")), chromedp.WaitVisible(press("undrain")))
+	becomes(httpapi.IsEmpty)
+	nodetest.Eventually(t, "the page says so", 10*time.Second, func() error {
+		if text := eval[string](t, page, fmt.Sprintf(`document.querySelector(%q).innerText`, row)); !strings.Contains(text, "may be stopped") {
+			return fmt.Errorf("it shows %q", text)
+		}
+		return nil
+	})
+	do(t, page, "use it again", chromedp.Click(press("undrain")), chromedp.WaitVisible(press("drain")))
+	becomes("")
+	if all := eval[[]string](t, page, `complaints`); len(all) > 0 {
+		t.Errorf("the page complained: %q", all)
+	}
+}
