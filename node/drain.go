@@ -37,7 +37,7 @@ func canDrain(nodes []httpapi.NodeStatus, id string, copies int, reserve uint64)
 	case !living(target):
 		return state.Errorf(state.Conflict, "%s does not answer: what it held is copied by the others already", target.Name)
 	case takers < want:
-		return state.Errorf(state.Conflict, "%d other nodes can take files, too few for %d copies of each: add a node first, or run the mesh with fewer --copies", takers, want)
+		return state.Errorf(state.Conflict, "only %d of the other nodes can take files, too few for %d copies of each: add a node first, or run the mesh with fewer --copies", takers, want)
 	case room < target.Stored:
 		return state.Errorf(state.Full, "the other nodes have room for %s, on %s are %s: add a node or free room first", humanize.Bytes(room), target.Name, humanize.Bytes(target.Stored))
 	}

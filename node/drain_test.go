@@ -28,10 +28,10 @@ func TestWhichNodesCanBeDrained(t *testing.T) {
 		word  string
 	}{
 		{"four nodes, three copies", mesh(4, nil), nil, ""},
-		{"the only node", mesh(1, nil), state.ErrConflict, "0 other nodes"},
-		{"three nodes, three copies", mesh(3, nil), state.ErrConflict, "2 other nodes"},
-		{"one of the others is dead", mesh(4, func(n []httpapi.NodeStatus) { n[3].State = "dead" }), state.ErrConflict, "2 other nodes"},
-		{"one of the others is full", mesh(4, func(n []httpapi.NodeStatus) { n[3].Disk = "full" }), state.ErrConflict, "2 other nodes"},
+		{"the only node", mesh(1, nil), state.ErrConflict, "only 0 of"},
+		{"three nodes, three copies", mesh(3, nil), state.ErrConflict, "only 2 of"},
+		{"one of the others is dead", mesh(4, func(n []httpapi.NodeStatus) { n[3].State = "dead" }), state.ErrConflict, "only 2 of"},
+		{"one of the others is full", mesh(4, func(n []httpapi.NodeStatus) { n[3].Disk = "full" }), state.ErrConflict, "only 2 of"},
 		{"one of the others is draining, too", mesh(5, func(n []httpapi.NodeStatus) { n[3].Draining = httpapi.IsEmpty }), nil, ""},
 		{"no room", mesh(4, func(n []httpapi.NodeStatus) { n[0].Stored = 28 * gb }), state.ErrFull, "27 GB"},
 		{"room but for the reserve", mesh(4, func(n []httpapi.NodeStatus) { n[0].Stored = 27 * gb }), nil, ""},
