@@ -223,7 +223,7 @@ func (c RetryJob) apply(t *tx) (string, error) {
 	}
 	m := media.get(t.Txn, "id", key(string(old.Input.Media)))
 	if m == nil || m.Content.Blob.Ref != old.Input.Content.Blob.Ref {
-		return "", Errorf(Conflict, "the file is not in the library any more: upload it again, then convert it")
+		return "", Errorf(Conflict, "the file is not in the library any more: restore it from the trash, or upload it again and convert that")
 	}
 	j := *old
 	j.State, j.Error, j.RetriedAt, j.Modified = Queued, "", c.At, t.index

@@ -161,43 +161,6 @@ func CheckMediaName(name string) error {
 	return nil
 }
 
-// RemoveMedia takes an item out of its library, and its shares with it. Jobs
-// that read it go on: they name the bytes, not the item.
-type RemoveMedia struct {
-	ID    MediaID `json:"id"`
-	Owner UserID  `json:"owner"`
-}
-
-func (c RemoveMedia) apply(t *tx) (string, error) {
-	m := media.get(t.Txn, "id", key(string(c.ID)))
-	if m == nil || m.Owner != c.Owner {
-		return "", Errorf(NotFound, "no such file")
-	}
-	for _, s := range collect(shares.each(t.Txn, "media", key(string(m.ID)))) {
-		shares.drop(t, s)
-	}
-	media.drop(t, m)
-	removals.put(t, &Removal{Owner: m.Owner, Media: m.ID, Name: m.Name, At: t.index})
-	return string(m.ID), nil
-}
-
-// A Removal remembers for a while that an item is gone, for those who follow
-// the changes.
-type Removal struct {
-	Owner UserID  `json:"owner"`
-	Media MediaID `json:"media"`
-	Name  string  `json:"name"`
-	At    uint64  `json:"at"` // log index
-}
-
-// keepRemovals is how many log entries a Removal outlives.
-const keepRemovals = 100_000
-
-var removals = table[Removal]{"removals", map[string]index[Removal]{
-	"id":    {true, func(r *Removal) []byte { return key(r.At, string(r.Media)) }},
-	"owner": {false, func(r *Removal) []byte { return key(string(r.Owner), r.At) }},
-}}
-
 // Media returns the item with that id.
 func (v *View) Media(id MediaID) (Media, bool) { return deref(media.get(v.txn, "id", key(string(id)))) }
 
@@ -216,12 +179,6 @@ func (v *View) MediaSince(owner UserID, index uint64) func(yield func(*Media) bo
 	return media.from(v.txn, "modified", key(string(owner)), key(string(owner), index+1))
 }
 
-// RemovalsSince yields the owner's items that were removed after index. It
-// knows of removals at most keepRemovals entries old.
-func (v *View) RemovalsSince(owner UserID, index uint64) func(yield func(*Removal) bool) {
-	return removals.from(v.txn, "owner", key(string(owner)), key(string(owner), index+1))
-}
-
 // Blobs yields every blob that some record names: what must be kept. A blob
 // may come more than once.
 func (v *View) Blobs() func(yield func(blobs.Ref) bool) {
@@ -230,6 +187,9 @@ func (v *View) Blobs() func(yield func(blobs.Ref) bool) {
 			if !m.Content.yieldRefs(yield) {
 				return
 			}
+		}
+		if !v.trashedBlobs(yield) {
+			return
 		}
 		for _, s := range []JobState{Queued, Running} {
 			for j := range jobs.each(v.txn, "state", key(string(s))) {

@@ -46,7 +46,7 @@ type anyTable interface {
 }
 
 // tables are all tables, in the order in which a snapshot lists them.
-var tables = []anyTable{nodes, users, media, removals, jobs, tasks, rates, shares, requests}
+var tables = []anyTable{nodes, users, media, trash, removals, jobs, tasks, rates, shares, requests}
 
 func (tb table[T]) title() string { return tb.name }
 

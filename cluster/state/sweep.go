@@ -66,8 +66,9 @@ func (t *tx) oldParts(now time.Time) func(yield func(*Task) bool) {
 	}
 }
 
-// Sweep drops what has run out: expired shares, jobs that ended long ago, parts
-// of jobs that failed, and memories of removed items. It removes at most Limit records of each.
+// Sweep drops what has run out: expired shares, what was in the trash for its
+// time, jobs that ended long ago, parts of jobs that failed, and memories of
+// removed items. It removes at most Limit records of each.
 type Sweep struct {
 	Limit int       `json:"limit"`
 	At    time.Time `json:"at"`
@@ -76,6 +77,9 @@ type Sweep struct {
 func (c Sweep) apply(t *tx) (string, error) {
 	for _, s := range first(c.Limit, shares.each(t.Txn, "expires", nil), func(s *Share) bool { return s.ExpiresAt.Before(c.At) }) {
 		shares.drop(t, s)
+	}
+	for _, x := range first(c.Limit, trash.each(t.Txn, "goes", nil), func(x *Trashed) bool { return x.over(c.At) }) {
+		t.purge(x)
 	}
 	for _, state := range []JobState{Done, Failed, Canceled} {
 		old := first(c.Limit, jobs.each(t.Txn, "state", key(string(state))), func(j *Job) bool { return j.FinishedAt.Before(c.At.Add(-KeepEnded)) })
@@ -115,6 +119,12 @@ func (v *View) NeedsSweep(now time.Time) bool {
 			return true
 		}
 		break // the others expire later
+	}
+	for x := range trash.each(v.txn, "goes", nil) {
+		if x.over(now) {
+			return true
+		}
+		break // the others go later
 	}
 	for k := range tasks.each(v.txn, "output", nil) {
 		if j, ok := v.Job(k.Job); ok && j.State == Failed && j.FinishedAt.Before(now.Add(-KeepParts)) {
