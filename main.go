@@ -92,6 +92,7 @@ type serveCmd struct {
 	Capacity        string   `env:"MALLA_CAPACITY" placeholder:"SIZE" help:"Weight of this node beside the others: its share of the files grows with it. The size of the disk less the reserve unless given; it is no limit."`
 	ScrubEvery      string   `default:"30d" env:"MALLA_SCRUB_EVERY" placeholder:"TIME" help:"Within this time everything on the disk is read and checked again: 30d, 12h; 0 for never."`
 	MetricsToken    string   `env:"MALLA_METRICS_TOKEN" placeholder:"TOKEN" help:"Bearer token that /metrics asks for."`
+	TrashKeep       string   `default:"7d" env:"MALLA_TRASH_KEEP" placeholder:"TIME" help:"How long what is deleted stays in the trash: 7d, 12h; 0 deletes at once. The node that is asked to delete settles it: give all nodes the same."`
 	LogLevel        string   `default:"info" enum:"debug,info,warn,error" env:"MALLA_LOG_LEVEL" help:"debug, info, warn or error."`
 	LogFormat       string   `default:"text" enum:"text,json" env:"MALLA_LOG_FORMAT" help:"text or json."`
 }
@@ -151,6 +152,10 @@ func (c serveCmd) config() (node.Config, error) {
 			return node.Config{}, fmt.Errorf("--capacity %q: want a size such as 4TB or 500GB", c.Capacity)
 		}
 	}
+	keep, err := parseDays(c.TrashKeep)
+	if err != nil || keep < 0 {
+		return node.Config{}, fmt.Errorf("--trash-keep %q: want a time such as 7d or 12h, at least an hour, or 0 to keep nothing", c.TrashKeep)
+	}
 	scrub, err := parseDays(c.ScrubEvery)
 	if err != nil {
 		return node.Config{}, fmt.Errorf("--scrub-every %q: want a time such as 30d or 12h, at least an hour, or 0 for never", c.ScrubEvery)
@@ -163,6 +168,9 @@ func (c serveCmd) config() (node.Config, error) {
 	cfg.ScrubEvery, cfg.Capacity, cfg.Ack = scrub, capacity, node.Ack(c.Ack)
 	if scrub == 0 {
 		cfg.ScrubEvery = -1
+	}
+	if cfg.TrashKeep = keep; keep == 0 {
+		cfg.TrashKeep = -1
 	}
 	switch {
 	case c.Slots == 0:

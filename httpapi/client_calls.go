@@ -84,11 +84,6 @@ func (c *Client) Info(ctx context.Context, ref string) (Media, error) {
 	return get[Media](ctx, c, mediaPath(ref)+"/info")
 }
 
-// Delete takes an item out of the library.
-func (c *Client) Delete(ctx context.Context, ref string) error {
-	return c.call(ctx, http.MethodDelete, mediaPath(ref), nil, nil)
-}
-
 // SignURL makes a link that opens one item without credentials, for at most four
 // hours; zero minutes are those.
 func (c *Client) SignURL(ctx context.Context, ref string, minutes int) (SignedURL, error) {

@@ -11,7 +11,8 @@ import (
 	"strings"
 )
 
-// Event is one server-sent event: job, queue, media, node, stats, ready or reset.
+// Event is one server-sent event: job, queue, media, trash, node,
+// stats, ready or reset.
 type Event struct {
 	ID   string // where to resume after it; that of an earlier one where it has none
 	Name string

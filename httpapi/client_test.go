@@ -108,7 +108,8 @@ func TestTheWholeLifeOfAFile(t *testing.T) {
 	if err := c.Cancel(ctx, job.ID); !errors.As(err, &p) || p.Status != 409 {
 		t.Errorf("cancel: %v", err)
 	}
-	check("delete", c.Delete(ctx, up.ID))
+	_, err = c.Delete(ctx, up.ID)
+	check("delete", err)
 	if _, err := c.Info(ctx, up.ID); !errors.As(err, &p) || p.Status != 404 || p.Error() == "" {
 		t.Errorf("info of what is gone: %v", err)
 	}

@@ -38,8 +38,9 @@ type Config struct {
 	MeshID       string // public, hexadecimal
 	SetupToken   string // makes the first administrator; "" makes none
 	SignupOpen   bool
-	PublicURL    string // under which people reach the mesh; "": the address they used, or the node's own
-	MetricsToken string // bearer that /metrics asks for; "": anyone may read it
+	PublicURL    string        // under which people reach the mesh; "": the address they used, or the node's own
+	TrashKeep    time.Duration // how long what is deleted here stays restorable; 0: not at all
+	MetricsToken string        // bearer that /metrics asks for; "": anyone may read it
 	Version      string
 
 	Pages    http.Handler  // the pages for people, asked for whatever is no route; nil: there are none

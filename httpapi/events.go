@@ -188,7 +188,11 @@ func (s *stream) ownChanges(view *state.View) []event {
 	var all []event
 	user := s.call.user()
 	for r := range view.RemovalsSince(user, s.since) {
-		all = append(all, event{r.At, "media", removed{string(r.Media), r.Name, true}})
+		if r.Purged {
+			all = append(all, event{r.At, "trash", purged{string(r.Media), r.Name, true}})
+			continue
+		}
+		all = append(all, event{r.At, "media", removed{string(r.Media), r.Name, true, wireTime(r.Goes)}})
 	}
 	for m := range view.MediaSince(user, s.since) {
 		all = append(all, event{m.Modified, "media", mediaOf(m)})
@@ -200,11 +204,19 @@ func (s *stream) ownChanges(view *state.View) []event {
 	return append(all, s.jobEvents(view, found)...)
 }
 
-// removed tells that an item is gone.
+// removed tells that an item has left the library.
 type removed struct {
-	ID      string `json:"id"`
-	Name    string `json:"name"`
-	Deleted bool   `json:"deleted"`
+	ID      string    `json:"id"`
+	Name    string    `json:"name"`
+	Deleted bool      `json:"deleted"`
+	GoesAt  time.Time `json:"goes_at,omitzero"` // it is in the trash until then
+}
+
+// purged tells that an item has left the trash for good.
+type purged struct {
+	ID     string `json:"id"`
+	Name   string `json:"name"`
+	Purged bool   `json:"purged"`
 }
 
 func (s *stream) publicChanges(view *state.View) []event {

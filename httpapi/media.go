@@ -177,18 +177,6 @@ func (c *call) mediaInfo() error {
 	return c.send(mediaOf(&m))
 }
 
-func (c *call) deleteMedia() error {
-	m, err := c.find(c.param("ref"))
-	if err != nil {
-		return err
-	}
-	if _, err := c.propose(state.RemoveMedia{ID: m.ID, Owner: c.user()}); err != nil {
-		return err
-	}
-	c.api.metrics.deletes.Inc()
-	return c.send(done{true})
-}
-
 // readMedia serves an item to its owner, or to whoever has a signed link to it.
 func (c *call) readMedia() error {
 	if c.caller.Linked {

@@ -43,6 +43,9 @@ type rig struct {
 	logged   *lockedBuffer
 }
 
+// testTrashKeep is how long the mesh of a rig keeps what is deleted.
+const testTrashKeep = 7 * 24 * time.Hour
+
 const setupToken = "one-time-setup-token"
 
 func newRig(t testing.TB, change ...func(*Config)) *rig {
@@ -67,7 +70,7 @@ func newRig(t testing.TB, change ...func(*Config)) *rig {
 		State: r.log, Proposer: r.log, Library: r.library, Blobs: r.disk, Uploads: uploads, Mesh: r.mesh, Progress: r.progress,
 		Formats:  []Format{{Name: "mp3", Kind: "audio", Options: []FormatOption{{Name: "bitrate", Type: "bitrate", Default: "192k"}}}, {Name: "wav", Kind: "audio"}},
 		Purposes: []Purpose{{Name: "phone", Kind: "video", Format: "webm", Options: json.RawMessage(`{"crf":33}`), Text: "for a phone"}},
-		TokenKey: bytes.Repeat([]byte("k"), 32), MeshID: "00ff00ff00ff00ff", SetupToken: setupToken, SignupOpen: true, Version: "test",
+		TokenKey: bytes.Repeat([]byte("k"), 32), MeshID: "00ff00ff00ff00ff", SetupToken: setupToken, SignupOpen: true, TrashKeep: testTrashKeep, Version: "test",
 		Registerer: registry, Gatherer: registry, Logger: slog.New(slog.NewTextHandler(r.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Passwords: auth.Cost{Memory: 64, Passes: 1, Lanes: 1}, Now: r.clock.Now,
 	}

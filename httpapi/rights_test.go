@@ -22,6 +22,7 @@ func TestRights(t *testing.T) {
 		"POST /auth/signup": {wrong, wrong, wrong, wrong}, "POST /auth/login": {wrong, wrong, wrong, wrong}, "POST /auth/setup": {wrong, wrong, wrong, wrong},
 		"POST /auth/logout": users, "GET /auth/me": users,
 		"GET /media": users, "GET /media/:ref": owned, "HEAD /media/:ref": owned, "DELETE /media/:ref": owned, "GET /media/:ref/info": owned, "POST /media/:ref/url": owned,
+		"GET /trash": users, "DELETE /trash": {signIn, wrong, wrong, wrong}, "DELETE /trash/:id": owned, "POST /trash/:id/restore": owned,
 		"POST /upload": {signIn, 415, 415, 415}, "OPTIONS /files/": all, "POST /files/": {signIn, wrong, wrong, wrong},
 		"HEAD /files/:id": owned, "PATCH /files/:id": {signIn, wrong, wrong, wrong}, "DELETE /files/:id": {signIn, 204, none, none},
 		"GET /formats": all, "POST /convert": {signIn, ok, none, none},
@@ -76,6 +77,10 @@ func (r *rig) aRequest(rt route) req {
 		r.log.Propose(r.t.Context(), state.RegisterNode{ID: "n1", Name: "worker_a", At: time.Now()})
 		r.log.Propose(r.t.Context(), state.RegisterNode{ID: "n2", Name: "worker_b", At: time.Now()})
 		replace(":id", "worker_a")
+	case strings.HasPrefix(rt.path, "/trash/"):
+		item := r.put("ana", "song.mp3", "sound")
+		r.do(req{method: "DELETE", path: "/media/song.mp3", as: "ana"}).want(200)
+		replace(":id", item.ID)
 	case strings.HasPrefix(rt.path, "/jobs/"):
 		replace(":id", r.queue("ana", "song.mp3"))
 		q.body = JobChange{"low"}

@@ -63,6 +63,41 @@ type Uploaded struct {
 	Item Media  `json:"item"`
 }
 
+// Deleted is the answer to a deletion.
+type Deleted struct {
+	OK     bool      `json:"ok"`
+	ID     string    `json:"id"`
+	Name   string    `json:"name"`
+	GoesAt time.Time `json:"goes_at,omitzero"` // in the trash until then; zero: it is gone
+}
+
+// Trashed is an item in the trash.
+type Trashed struct {
+	Media
+	DeletedAt time.Time `json:"deleted_at"`
+	GoesAt    time.Time `json:"goes_at"` // it can be restored at least until then
+}
+
+// TrashList is what is in the trash.
+type TrashList struct {
+	Items []Trashed `json:"items"`
+	Keep  int64     `json:"keep_seconds"` // how long what is deleted now will be there; 0: nothing is kept
+}
+
+// Restored is the answer to a restore.
+type Restored struct {
+	OK   bool   `json:"ok"`
+	Name string `json:"name"` // under which it is in the library
+	ID   string `json:"id"`
+	Item Media  `json:"item"`
+}
+
+// Emptied is the answer to the emptying of the trash.
+type Emptied struct {
+	OK      bool `json:"ok"`
+	Deleted int  `json:"deleted"` // items
+}
+
 // The states of a job on the wire.
 const (
 	Pending    = "pending"

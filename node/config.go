@@ -40,6 +40,7 @@ type Config struct {
 	Capacity     uint64        // bytes that chunks may take, beside which the other nodes' share is; 0: the size of the disk less the reserve
 	Ack          Ack           // how many copies are durable before bytes are acknowledged
 	ScrubEvery   time.Duration // within which every chunk of the disk is read and hashed again; negative: never
+	TrashKeep    time.Duration // how long what is deleted stays restorable; negative: not at all
 	MetricsToken string        // bearer token that /metrics asks for; open when empty
 
 	Version string
@@ -66,14 +67,18 @@ type Timing struct {
 	RepairWait time.Duration // between a node's death and its chunks being copied elsewhere
 	Probe      time.Duration // between gossip probes
 	StallAfter time.Duration // without progress before a task starts elsewhere
+	Sweep      time.Duration // between looks at what has run out
+
+	RepairEvery  time.Duration // between rounds of repair, called for or not; 0: the defaults of package replica
+	CollectAfter time.Duration // age at which a chunk that nobody names may go; 0: the default of package replica
 }
 
 // Defaults returns the configuration of a node that is started without any flag.
 func Defaults() Config {
 	return Config{
 		HTTP: ":8000", Gossip: ":7946", Peer: ":7947", Data: "data",
-		Copies: 3, Ack: replica.AckMajority, Slots: runtime.NumCPU(), Signup: SignupOpen, Reserve: 5_000_000_000, ScrubEvery: 30 * 24 * time.Hour, Version: "dev",
-		Timing: Timing{Raft: time.Second, DeadGrace: 2 * time.Second, RepairWait: time.Minute, Probe: time.Second, StallAfter: 3 * time.Minute},
+		Copies: 3, Ack: replica.AckMajority, Slots: runtime.NumCPU(), Signup: SignupOpen, Reserve: 5_000_000_000, TrashKeep: 7 * 24 * time.Hour, ScrubEvery: 30 * 24 * time.Hour, Version: "dev",
+		Timing: Timing{Raft: time.Second, DeadGrace: 2 * time.Second, RepairWait: time.Minute, Probe: time.Second, StallAfter: 3 * time.Minute, Sweep: 10 * time.Minute},
 	}
 }
 
@@ -89,12 +94,14 @@ func (c Config) filled() Config {
 	def(&c.Slots, d.Slots)
 	def(&c.Signup, d.Signup)
 	def(&c.ScrubEvery, d.ScrubEvery)
+	def(&c.TrashKeep, d.TrashKeep)
 	def(&c.Version, d.Version)
 	def(&c.Timing.Raft, d.Timing.Raft)
 	def(&c.Timing.DeadGrace, d.Timing.DeadGrace)
 	def(&c.Timing.RepairWait, d.Timing.RepairWait)
 	def(&c.Timing.Probe, d.Timing.Probe)
 	def(&c.Timing.StallAfter, d.Timing.StallAfter)
+	def(&c.Timing.Sweep, d.Timing.Sweep)
 	def(&c.Logger, slog.Default())
 	return c
 }
@@ -141,6 +148,9 @@ func (c Config) Validate() error {
 	}
 	if c.Signup != SignupOpen && c.Signup != SignupClosed {
 		return fmt.Errorf("--signup %q: want open or closed", c.Signup)
+	}
+	if c.TrashKeep > state.MaxTrashKeep {
+		return fmt.Errorf("--trash-keep %s: want at most ten years (3650d)", c.TrashKeep)
 	}
 	if u := c.PublicURL; u != "" && !strings.HasPrefix(u, "http://") && !strings.HasPrefix(u, "https://") {
 		return fmt.Errorf("--public-url %q: want http://… or https://…", u)

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"malla/cluster/transport"
 )
@@ -27,6 +28,7 @@ func TestValidateNamesTheSettingAndTheCure(t *testing.T) {
 		{func(c *Config) { c.BootstrapExpect = -1 }, "--bootstrap-expect"},
 		{func(c *Config) { c.Copies = 0 }, "--copies"},
 		{func(c *Config) { c.Ack = "some" }, "--ack"},
+		{func(c *Config) { c.TrashKeep = 11 * 365 * 24 * time.Hour }, "--trash-keep"},
 		{func(c *Config) { c.Signup = "maybe" }, "--signup"},
 		{func(c *Config) { c.PublicURL = "media.example.org" }, "--public-url"},
 	} {

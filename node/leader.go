@@ -23,6 +23,7 @@ type leader struct {
 	copies     int
 	grace      time.Duration // a node must be gone that long before its tasks are taken
 	stallAfter time.Duration // a task must make no progress that long before it is taken
+	sweepEvery time.Duration // how often what has run out is looked for
 	log        *slog.Logger
 
 	turns   schedule.Turns   // whose turn it is, as far as this leader has seen
@@ -32,9 +33,6 @@ type leader struct {
 // tick is how often duties are looked at when nothing changed: back-offs end
 // and loads change without an entry in the log.
 const tick = 500 * time.Millisecond
-
-// sweepEvery is how often what has run out is looked for.
-const sweepEvery = 10 * time.Minute
 
 // lead runs the duties until ctx, which ends with leadership. A change of the
 // state is answered at once; those that come while a plan is agreed on are
@@ -46,7 +44,7 @@ func (l *leader) lead(ctx context.Context) {
 	defer watch.Wait()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
-	sweep := time.NewTicker(sweepEvery)
+	sweep := time.NewTicker(l.sweepEvery)
 	defer sweep.Stop()
 	for {
 		view := l.state.View()

@@ -170,7 +170,7 @@ func (n *Node) openBlobs() error {
 		Referenced: func(yield func(blobs.Ref) bool) { n.state.View().Blobs()(yield) },
 		Held:       func(yield func(blobs.Ref) bool) { n.uploads.Held(yield) },
 		Settled:    func() bool { return n.cluster.Ready() == nil },
-		Grace:      n.cfg.Timing.RepairWait,
+		Grace:      n.cfg.Timing.RepairWait, Every: n.cfg.Timing.RepairEvery, Pause: n.cfg.Timing.RepairEvery, CollectAfter: n.cfg.Timing.CollectAfter,
 		ScrubEvery: n.cfg.ScrubEvery, ScrubFile: filepath.Join(dir, "blobs", disk.ScrubFile),
 	})
 	if err != nil {
@@ -217,7 +217,7 @@ func (n *Node) openWork() error {
 	n.link.Handle("GET "+progressPath, http.HandlerFunc(n.peers.serveProgress))
 	n.leader = &leader{
 		state: n.state, cluster: n.cluster, peers: n.peers, copies: n.cfg.Copies,
-		grace: n.cfg.Timing.DeadGrace, stallAfter: n.cfg.Timing.StallAfter, log: n.log,
+		grace: n.cfg.Timing.DeadGrace, stallAfter: n.cfg.Timing.StallAfter, sweepEvery: n.cfg.Timing.Sweep, log: n.log,
 	}
 	return nil
 }
@@ -227,7 +227,7 @@ func (n *Node) openAPI() error {
 	api, err := httpapi.New(httpapi.Config{
 		State: n.state, Proposer: n.cluster, Library: n.library, Blobs: n.replica, Uploads: n.uploads, Mesh: n, Progress: n.peers,
 		Formats: n.formats, Purposes: purposes(), Health: n.health, Imports: n.library.Imports, TokenKey: n.secret.Derive("token", 32), MeshID: n.secret.MeshID(), SetupToken: n.setupToken(),
-		SignupOpen: n.cfg.Signup == SignupOpen, PublicURL: n.cfg.PublicURL, MetricsToken: n.cfg.MetricsToken, Version: n.cfg.Version,
+		SignupOpen: n.cfg.Signup == SignupOpen, PublicURL: n.cfg.PublicURL, MetricsToken: n.cfg.MetricsToken, TrashKeep: max(0, n.cfg.TrashKeep), Version: n.cfg.Version,
 		Pages: web.Handler(), PagesCSP: n.pagesCSP, Registerer: n.metrics, Gatherer: n.metrics, Logger: n.log,
 	})
 	if err != nil {

@@ -35,6 +35,7 @@ type Commands struct {
 	Get      GetCmd      `cmd:"" group:"client" help:"Download files."`
 	Ls       LsCmd       `cmd:"" group:"client" help:"List your library."`
 	Rm       RmCmd       `cmd:"" group:"client" help:"Delete files from your library."`
+	Trash    TrashCmd    `cmd:"" group:"client" help:"List what you deleted, restore it, or delete it for good."`
 	Convert  ConvertCmd  `cmd:"" group:"client" help:"Convert files to another format, or for a purpose."`
 	Jobs     JobsCmd     `cmd:"" group:"client" help:"List your conversions."`
 	Job      JobCmd      `cmd:"" group:"client" help:"Show one conversion with its pieces."`

@@ -201,6 +201,46 @@ func TestTheWholeLifeOfAFile(t *testing.T) {
 	}
 }
 
+// TestTheTrash deletes and restores as a person types it.
+func TestTheTrash(t *testing.T) {
+	t.Parallel()
+	node := nodetest.New(t, 1).Node(0)
+	s := newShell(t)
+	if _, said, code := s.run("correct horse\n", "login", "ana", "--signup", "--password-stdin", "--server", node.URL()); code != 0 {
+		t.Fatalf("login: %d, %s", code, said)
+	}
+	if _, said, _ := s.run("", "trash"); !strings.Contains(said, "The trash is empty") {
+		t.Errorf("trash: %q", said)
+	}
+	s.ok("put", nodetest.File(t, "song.wav", tone(1, 440)))
+	if out, said, code := s.run("", "rm", "--yes", "song.wav"); code != 0 || out != "deleted song.wav\n" || !strings.Contains(said, "In the trash until 2") {
+		t.Errorf("rm: %d, %q, %q", code, out, said)
+	}
+	if out := s.ok("trash"); !strings.Contains(out, "song.wav") || !strings.Contains(out, "GOES") {
+		t.Errorf("trash: %q", out)
+	}
+	s.ok("put", nodetest.File(t, "song.wav", tone(1, 220)))
+	if out := s.ok("trash", "restore", "song.wav"); out != "restored song (2).wav\n" {
+		t.Errorf("restore: %q", out)
+	}
+	s.fails(exitNotFound, "no such file in the trash", "trash", "restore", "song.wav")
+	s.ok("rm", "--yes", "song.wav")
+	s.ok("put", nodetest.File(t, "song.wav", tone(1, 330)))
+	s.ok("rm", "--yes", "song.wav", "song (2).wav")
+	s.fails(exitUsage, "2 files of that name", "trash", "rm", "--yes", "song.wav")
+	s.fails(exitUsage, "add --yes", "trash", "rm", "song (2).wav")
+	s.fails(exitUsage, "add --yes", "trash", "empty")
+	if out := s.ok("trash", "rm", "--yes", "song (2).wav"); out != "deleted song (2).wav for good\n" {
+		t.Errorf("trash rm: %q", out)
+	}
+	if out := s.ok("trash", "empty", "--yes"); out != "deleted 2 files for good\n" {
+		t.Errorf("trash empty: %q", out)
+	}
+	if out := s.ok("trash", "--json"); out != "[]\n" {
+		t.Errorf("trash --json: %q", out)
+	}
+}
+
 func TestCanceledJob(t *testing.T) {
 	t.Parallel()
 	node := nodetest.New(t, 1).Node(0)

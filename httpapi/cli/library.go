@@ -1,9 +1,9 @@
 package cli
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
+	"time"
 
 	"malla/httpapi"
 )
@@ -69,8 +69,9 @@ type RmCmd struct {
 
 // Help is shown by --help.
 func (RmCmd) Help() string {
-	return `Deletes files from your library, and the shares of them. Asks before, unless told
-not to.
+	return `Moves files from your library into the trash; the links to them stop working. Asks
+before, unless told not to. Until their time in the trash is over they come back
+with malla trash restore.
 
     malla rm song.wav
     malla rm --yes *.tmp.mp3`
@@ -87,20 +88,16 @@ func (c RmCmd) Run(env *Env) error {
 		if len(c.Names) > 1 {
 			what = fmt.Sprintf("%d files", len(c.Names))
 		}
-		in := &questions{env: env, lines: bufio.NewReader(env.Stdin)}
-		yes, err := in.confirm("Delete " + what + "?")
-		if err != nil {
+		if yes, err := sure(env, false, "Delete "+what+"?"); err != nil || !yes {
 			return err
-		}
-		if !yes {
-			fmt.Fprintln(env.Stderr, "Nothing was deleted.")
-			return nil
 		}
 	}
 	gone := []string{}
+	var until time.Time // the last of them is in the trash
 	var errs []error
 	for _, name := range c.Names {
-		if err := s.Delete(env.ctx, name); err != nil {
+		was, err := s.Delete(env.ctx, name)
+		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", plain(name), err))
 			continue
 		}
@@ -108,6 +105,12 @@ func (c RmCmd) Run(env *Env) error {
 		if !c.JSON {
 			fmt.Fprintf(env.Stdout, "deleted %s\n", plain(name))
 		}
+		if !was.GoesAt.IsZero() {
+			until = was.GoesAt
+		}
+	}
+	if !c.JSON && !until.IsZero() {
+		fmt.Fprintf(env.Stderr, "In the trash until %s: malla trash restore NAME brings it back.\n", when(until))
 	}
 	if c.JSON {
 		errs = append(errs, env.printJSON(map[string][]string{"deleted": gone}))

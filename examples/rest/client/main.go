@@ -195,7 +195,7 @@ func (l *life) share(ctx context.Context) error {
 func (l *life) remove(ctx context.Context) error {
 	for _, name := range []string{l.name, l.output()} {
 		l.step("delete %s", name)
-		if err := l.Delete(ctx, name); err != nil {
+		if _, err := l.Delete(ctx, name); err != nil {
 			return err
 		}
 		_, err := l.Info(ctx, name)
