@@ -39,6 +39,16 @@ func (w *answer) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// ReadFrom implements [io.ReaderFrom]: the kernel sends what comes from a file.
+func (w *answer) ReadFrom(src io.Reader) (int64, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := io.Copy(w.ResponseWriter, src)
+	w.bytes += n
+	return n, err
+}
+
 // Unwrap lets [http.ResponseController] reach the connection.
 func (w *answer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"malla/blobs"
 	"malla/cluster/state"
 )
 
@@ -35,6 +36,7 @@ const (
 	stallTime     = time.Minute      // that a reader may take for what it was sent
 	recheckEvery  = 2 * time.Second  // while an answer lasts: may it still
 	deadlineEvery = 10 * time.Second // how often the write deadline moves
+	maxSpan       = 512 << 10        // bytes that a reader is sent before its pace is looked at again
 )
 
 // serveMedia answers with the bytes of an item, or the range that was asked for.
@@ -46,7 +48,7 @@ func (c *call) serveMedia(m state.Media, how serving) error {
 	defer body.Close()
 	c.mediaHeaders(m, how)
 	r := oneRange(c.r)
-	src := &watchedReader{ReadSeeker: body}
+	src := &watchedReader{Reader: body}
 	dst := &pacedWriter{ResponseWriter: c.w, call: c, allowed: how.allowed}
 	defer dst.release()
 	http.ServeContent(&problemWriter{ResponseWriter: dst, instance: instanceOf(c.w)}, r, "", m.CreatedAt, src)
@@ -131,18 +133,53 @@ func starts(r *http.Request) bool {
 	return r.Method == http.MethodGet && (text == "" || strings.HasPrefix(text, "bytes=0-"))
 }
 
+// A spanReader hands out its bytes in spans that the kernel can send, where
+// they lie in files: blobs/replica's reader does.
+type spanReader interface {
+	// Span returns at least the next byte and at most the next n, and moves
+	// on behind them. io.EOF where there are none.
+	Span(n int64) (io.Reader, int64, error)
+}
+
 // watchedReader remembers why reading failed.
 type watchedReader struct {
-	io.ReadSeeker
+	blobs.Reader
 	err error
 }
 
 func (r *watchedReader) Read(b []byte) (int, error) {
-	n, err := r.ReadSeeker.Read(b)
+	n, err := r.Reader.Read(b)
+	return n, r.watch(err)
+}
+
+func (r *watchedReader) watch(err error) error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		r.err = err
 	}
-	return n, err
+	return err
+}
+
+// send writes the next n bytes at most to dst, in one span. Where that breaks
+// off, what is left of the span is read instead: that tells a broken disk, for
+// which another node stands in, from a reader who is gone.
+func (r *watchedReader) send(dst io.Writer, n int64) (int64, error) {
+	from, ok := r.Reader.(spanReader)
+	if !ok {
+		return io.CopyN(dst, r, n)
+	}
+	span, n, err := from.Span(n)
+	if err != nil {
+		return 0, r.watch(err)
+	}
+	sent, _ := io.Copy(dst, span) // which of the two failed is found out below
+	if sent == n {
+		return sent, nil
+	}
+	if _, err := r.Seek(sent-n, io.SeekCurrent); err != nil {
+		return sent, r.watch(err)
+	}
+	rest, err := io.CopyN(dst, r, n-sent)
+	return sent + rest, err
 }
 
 // pacedWriter gives up on readers that stall, and on those who may not read any
@@ -159,6 +196,45 @@ type pacedWriter struct {
 var errRevoked = errors.New("may not be read any more")
 
 func (w *pacedWriter) Write(b []byte) (int, error) {
+	if err := w.pace(); err != nil {
+		return 0, err
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// ReadFrom implements [io.ReaderFrom]. What [http.ServeContent] copies of an
+// item is sent in spans, between which the reader's pace and right are looked at.
+func (w *pacedWriter) ReadFrom(src io.Reader) (sent int64, err error) {
+	limited, _ := src.(*io.LimitedReader)
+	if limited == nil {
+		return io.Copy(justWriter{w}, src)
+	}
+	body, ok := limited.R.(*watchedReader)
+	if !ok {
+		return io.Copy(justWriter{w}, src)
+	}
+	for limited.N > 0 {
+		if err := w.pace(); err != nil {
+			return sent, err
+		}
+		n, err := body.send(w.ResponseWriter, min(limited.N, maxSpan))
+		limited.N -= n
+		sent += n
+		if err == io.EOF {
+			return sent, nil // as a copy would end; ServeContent knows the length
+		}
+		if err != nil {
+			return sent, err
+		}
+	}
+	return sent, nil
+}
+
+// justWriter hides that a writer is more.
+type justWriter struct{ io.Writer }
+
+// pace moves the deadline, and returns an error where the reader may not go on.
+func (w *pacedWriter) pace() error {
 	now := time.Now()
 	if now.Sub(w.moved) > deadlineEvery {
 		w.moved = now
@@ -171,10 +247,10 @@ func (w *pacedWriter) Write(b []byte) (int, error) {
 		w.checked = now
 		if !w.allowed(w.call.api.cfg.State.View()) {
 			w.revoked = true
-			return 0, errRevoked
+			return errRevoked
 		}
 	}
-	return w.ResponseWriter.Write(b)
+	return nil
 }
 
 // release lifts the deadline for the next request of the connection.

@@ -18,6 +18,12 @@ import (
 // holder has it. [blobs.ErrNotFound] where every node said that it has none,
 // [blobs.ErrUnavailable] where some could not be asked.
 func (r *Replica) OpenChunk(ctx context.Context, ref blobs.Ref) (blobs.Chunk, error) {
+	return r.openChunk(ctx, ref, r.memory.wait)
+}
+
+// openChunk is OpenChunk with how a place in memory is got where no disk has
+// room.
+func (r *Replica) openChunk(ctx context.Context, ref blobs.Ref, place placer) (blobs.Chunk, error) {
 	for {
 		c, err := r.openHere(ctx, ref)
 		if err == nil {
@@ -27,12 +33,12 @@ func (r *Replica) OpenChunk(ctx context.Context, ref blobs.Ref) (blobs.Chunk, er
 			return nil, err
 		}
 		if r.cfg.Cache == nil {
-			return r.fetch(ctx, ref)
+			return r.fetch(ctx, ref, place)
 		}
 		turn, wait := r.fetches.begin(ref)
 		if turn {
 			defer r.fetches.end(ref)
-			return r.fetch(ctx, ref)
+			return r.fetch(ctx, ref, place)
 		}
 		select {
 		case <-wait:
@@ -84,66 +90,74 @@ func (f *fetches) end(ref blobs.Ref) {
 	delete(f.running, ref)
 }
 
+// A want is a chunk that is fetched from other nodes.
+type want struct {
+	ref     blobs.Ref
+	keepers []blobs.Store // it goes to the first of them that takes it
+	place   placer        // for a place in memory where none does
+	way     way
+	refused error // why the last keeper did not take it
+}
+
+// errKeeper tells that a store of this node failed, not the node that sent.
+var errKeeper = errors.New("not kept")
+
 // fetch gets the chunk from another node. Where this node is one of its holders
 // that makes the missing copy at once, else the copy goes to the cache.
-func (r *Replica) fetch(ctx context.Context, ref blobs.Ref) (blobs.Chunk, error) {
+func (r *Replica) fetch(ctx context.Context, ref blobs.Ref, place placer) (blobs.Chunk, error) {
 	m := r.members()
-	keepers := []blobs.Store{r.cfg.Cache}
+	w := want{ref: ref, place: place, way: quick}
 	if m.holds(ref) {
-		keepers = []blobs.Store{r.cfg.Local, r.cfg.Cache}
+		w.keepers = append(w.keepers, r.cfg.Local)
 	}
-	return r.fetchInto(ctx, m, ref, keepers)
+	if r.cfg.Cache != nil {
+		w.keepers = append(w.keepers, r.cfg.Cache)
+	}
+	r.hedges.earn()
+	return r.fetchInto(ctx, m, w)
 }
 
-// fetchInto asks one reader after the other and keeps the chunk in the first
-// of the stores that has room, or in memory. Readers that are only slow are
-// asked again, with more patience, after all others.
-func (r *Replica) fetchInto(ctx context.Context, m members, ref blobs.Ref, keepers []blobs.Store) (blobs.Chunk, error) {
-	var errs []error
-	unsure := map[string]bool{} // nodes that may have it for all they said
-	for _, p := range m.nodes {
-		if !p.Alive {
-			unsure[p.ID] = true
-		}
-	}
-	readers := r.slow.last(m.readers(ref))
-	for _, patience := range []time.Duration{r.cfg.SlowAfter, r.cfg.Stall} {
-		var stalled []string
-		for _, node := range readers {
-			c, err := r.fetchFrom(ctx, patience, node, ref, keepers)
-			if err == nil {
+// fetchInto reads the chunk from whichever nodes have it. Where the bytes are
+// wrong, those that sent them are not asked again.
+func (r *Replica) fetchInto(ctx context.Context, m members, w want) (blobs.Chunk, error) {
+	readers := m.readers(w.ref)
+	for {
+		l := r.newRelay(ctx, m, w.ref, readers, w.way)
+		c, err := r.receive(ctx, &w, l)
+		l.stop()
+		switch {
+		case err == nil:
+			for _, node := range l.sources {
 				r.slow.note(node, false)
-				return c, nil
 			}
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
+			return c, nil
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case errors.Is(err, errNoReader):
+			return nil, l.failure(len(m.nodes))
+		case errors.Is(err, errKeeper): // the next one has fewer
+		case len(l.sources) == 0:
+			return nil, err
+		case len(l.sources) > 1:
+			w.way = alone // one of them sent wrong bytes
+		default:
+			node := l.sources[0]
+			r.slow.note(node, true)
+			r.cfg.Logger.Warn("holder passed by", "node", node, "ref", w.ref.String(), "err", err)
+			readers = slices.DeleteFunc(readers, func(id string) bool { return id == node })
+			if len(readers) == 0 {
+				return nil, fmt.Errorf("%w: chunk %s: %w", blobs.ErrUnavailable, w.ref.Short(), err)
 			}
-			if errors.Is(err, blobs.ErrNotFound) {
-				delete(unsure, node)
-			} else {
-				unsure[node] = true
-				r.slow.note(node, true)
-				r.cfg.Logger.Warn("holder passed by", "node", node, "ref", ref.String(), "err", err)
-			}
-			if errors.Is(err, errStalled) {
-				stalled = append(stalled, node)
-			}
-			errs = append(errs, err)
 		}
-		readers = stalled
 	}
-	if len(unsure) == 0 {
-		return nil, fmt.Errorf("%w: %s on %d nodes", blobs.ErrNotFound, ref.Short(), len(m.nodes))
-	}
-	return nil, fmt.Errorf("%w: chunk %s: %v", blobs.ErrUnavailable, ref.Short(), errors.Join(errs...))
 }
 
-func (r *Replica) fetchFrom(ctx context.Context, patience time.Duration, node string, ref blobs.Ref, keepers []blobs.Store) (c blobs.Chunk, err error) {
-	err = r.peers.get(ctx, patience, node, ref, func(body *kicked) (err error) {
-		c, err = r.receive(ctx, ref, body, keepers)
-		return err
-	})
-	return c, err
+// failure is why no node sent the chunk.
+func (l *relay) failure(nodes int) error {
+	if len(l.unsure) == 0 {
+		return fmt.Errorf("%w: %s on %d nodes", blobs.ErrNotFound, l.ref.Short(), nodes)
+	}
+	return fmt.Errorf("%w: chunk %s: %v", blobs.ErrUnavailable, l.ref.Short(), errors.Join(l.errs...))
 }
 
 // slowFor is how long a node that failed a read is asked after the others.
@@ -180,21 +194,46 @@ func (s *slow) last(nodes []string) []string {
 	return nodes
 }
 
-// receive keeps the arriving bytes in the first store with room and opens them.
-func (r *Replica) receive(ctx context.Context, ref blobs.Ref, body *kicked, keepers []blobs.Store) (blobs.Chunk, error) {
-	for _, s := range keepers {
-		if s == nil {
-			continue
-		}
-		err := s.Put(ctx, ref, body)
+// receive keeps the arriving bytes in the first store that takes them, and
+// opens them. A store that took some and failed is not tried again.
+func (r *Replica) receive(ctx context.Context, w *want, body *relay) (blobs.Chunk, error) {
+	for len(w.keepers) > 0 {
+		s := w.keepers[0]
+		err := s.Put(ctx, w.ref, body)
 		if err == nil {
-			return s.Open(ctx, ref)
+			c, err := s.Open(ctx, w.ref)
+			if err == nil {
+				return c, nil
+			}
+			// A small cache may have dropped it already: memory does not.
+			w.keepers, w.refused = w.keepers[1:], err
+			return nil, fmt.Errorf("%w: %w", errKeeper, err)
 		}
-		if !blobs.TakesNone(err) || body.n > 0 {
-			return nil, err
+		if body.over != nil && body.over != io.EOF || errors.Is(err, blobs.ErrCorrupt) || errors.Is(err, blobs.ErrTooLarge) {
+			return nil, err // it is not the store that failed
+		}
+		w.keepers, w.refused = w.keepers[1:], err
+		if body.n > 0 {
+			return nil, fmt.Errorf("%w: %w", errKeeper, err)
 		}
 	}
-	return r.receiveInMemory(ctx, ref, body)
+	return w.receiveInMemory(ctx, body)
+}
+
+func (w *want) receiveInMemory(ctx context.Context, body *relay) (blobs.Chunk, error) {
+	free, err := w.place(ctx)
+	if err != nil {
+		return nil, errors.Join(err, w.refused)
+	}
+	data, err := io.ReadAll(io.LimitReader(body, blobs.ChunkSize+1))
+	if err == nil && blobs.RefOf(data) != w.ref {
+		err = fmt.Errorf("%w: %s", blobs.ErrCorrupt, w.ref.Short())
+	}
+	if err != nil {
+		free()
+		return nil, err
+	}
+	return memoryChunk{bytes.NewReader(data), free}, nil
 }
 
 // A memoryChunk is a chunk that no disk of this node had room for.
@@ -208,22 +247,37 @@ func (c memoryChunk) Close() error {
 	return nil
 }
 
-func (r *Replica) receiveInMemory(ctx context.Context, ref blobs.Ref, body *kicked) (blobs.Chunk, error) {
+// places has one token for each chunk that may be held in memory.
+type places chan struct{}
+
+// A placer gets a place, which free gives back.
+type placer func(context.Context) (free func(), err error)
+
+// errNoPlace tells that a chunk is not kept in memory.
+var errNoPlace = errors.New("no place in memory")
+
+// wait is a placer for who needs the chunk next and holds no other place.
+func (p places) wait(ctx context.Context) (free func(), err error) {
 	select {
-	case r.memory <- struct{}{}:
+	case p <- struct{}{}:
+		return sync.OnceFunc(func() { <-p }), nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	free := sync.OnceFunc(func() { <-r.memory })
-	data, err := io.ReadAll(io.LimitReader(body, blobs.ChunkSize+1))
-	if err == nil && blobs.RefOf(data) != ref {
-		err = fmt.Errorf("%w: %s", blobs.ErrCorrupt, ref.Short())
+}
+
+// nowhere is a placer for who wants the chunk on a disk or not at all.
+func nowhere(context.Context) (free func(), err error) { return nil, errNoPlace }
+
+// try is a placer for who may need the chunk later. It never waits: all places
+// could go to chunks that nobody gets to reading.
+func (p places) try(context.Context) (free func(), err error) {
+	select {
+	case p <- struct{}{}:
+		return sync.OnceFunc(func() { <-p }), nil
+	default:
+		return nil, errNoPlace
 	}
-	if err != nil {
-		free()
-		return nil, err
-	}
-	return memoryChunk{bytes.NewReader(data), free}, nil
 }
 
 // fileOf returns the chunk's file where it has one, which the kernel can send

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"malla/blobs"
@@ -86,14 +87,34 @@ func (r *Replica) serveGet(w http.ResponseWriter, req *http.Request) error {
 		return fmt.Errorf("%w: %w", blobs.ErrNotFound, err)
 	}
 	defer c.Close()
+	from := rangeFrom(req.Header.Get("Range"), c.Size())
+	if _, err := c.Seek(from, io.SeekStart); err != nil {
+		return err
+	}
 	w.Header().Set("Content-Type", "application/octet-stream")
-	w.Header().Set("Content-Length", strconv.FormatInt(c.Size(), 10))
+	w.Header().Set("Content-Length", strconv.FormatInt(c.Size()-from, 10))
+	if from > 0 {
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, c.Size()-1, c.Size()))
+		w.WriteHeader(http.StatusPartialContent)
+	}
 	_, err = io.Copy(w, fileOf(c))
 	if err != nil {
 		// The status is sent; only a cut connection tells that bytes miss.
 		panic(http.ErrAbortHandler)
 	}
 	return nil
+}
+
+// rangeFrom is where a request to go on begins: "bytes=N-" within the chunk.
+// Anything else asks for the whole.
+func rangeFrom(header string, size int64) int64 {
+	digits, ok := strings.CutPrefix(header, "bytes=")
+	digits, open := strings.CutSuffix(digits, "-")
+	from, err := strconv.ParseInt(digits, 10, 64)
+	if !ok || !open || err != nil || from < 0 || from >= size {
+		return 0
+	}
+	return from
 }
 
 func (r *Replica) servePut(w http.ResponseWriter, req *http.Request) error {

@@ -361,6 +361,10 @@ func (nd *node) file(ref blobs.Ref) string {
 	return filepath.Join(nd.dir, "blobs", "chunks", ref.String()[:2], ref.String()[2:])
 }
 
+func (nd *node) cacheFile(ref blobs.Ref) string {
+	return filepath.Join(nd.dir, "cache", "chunks", ref.String()[:2], ref.String()[2:])
+}
+
 // setAge makes the node's copy look as if it was used that long ago.
 func (nd *node) setAge(ref blobs.Ref, age time.Duration) {
 	nd.mesh.t.Helper()

@@ -10,9 +10,14 @@ import (
 	"malla/blobs"
 )
 
-// aheadAfter is how many bytes of a chunk are read in a row before the next
-// chunk is fetched: a player that only peeks into a file fetches one.
-const aheadAfter = 1 << 20
+const (
+	// aheadAfter is how many bytes of a chunk are read in a row before the next
+	// chunk is opened: a player that only peeks into a file fetches one.
+	aheadAfter = 1 << 20
+	// maxAhead is how many chunks are opened ahead for a reader who had to wait
+	// for the one before. They come from several holders at once.
+	maxAhead = 4
+)
 
 // Manifest returns the manifest of the blob, from here or another node.
 func (r *Replica) Manifest(ctx context.Context, ref blobs.Ref) (blobs.Manifest, error) {
@@ -41,7 +46,7 @@ func (r *Replica) Open(ctx context.Context, ref blobs.Ref) (blobs.Reader, error)
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	return &reader{r: r, manifest: m, ctx: ctx, cancel: cancel, index: -1}, nil
+	return &reader{r: r, manifest: m, ctx: ctx, cancel: cancel, index: -1, width: 1}, nil
 }
 
 type reader struct {
@@ -54,12 +59,12 @@ type reader struct {
 	chunk blobs.Chunk // the open one; nil where there is none
 	index int         // of chunk in the manifest; -1 where there is none
 	inRow int64       // bytes read since the last jump
-	ahead *ahead      // the chunk that is being fetched already; nil where there is none
+	ahead []*ahead    // the chunks behind it that are opened already, in order
+	width int         // how many those may be
 }
 
 // An ahead is a chunk on its way.
 type ahead struct {
-	index  int
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the fields below are set
 	chunk  blobs.Chunk
@@ -104,23 +109,41 @@ func (b *reader) advance(n int) int {
 
 // WriteTo implements [io.WriterTo] from the current position to the end.
 func (b *reader) WriteTo(w io.Writer) (written int64, err error) {
-	for b.pos < b.manifest.Size {
-		within, err := b.seekChunk()
+	b.inRow = aheadAfter // who copies reads on
+	for {
+		span, size, err := b.Span(blobs.ChunkSize)
+		if err == io.EOF {
+			return written, nil
+		}
 		if err != nil {
 			return written, err
 		}
-		if _, err := b.chunk.Seek(within, io.SeekStart); err != nil {
-			return written, err
-		}
-		b.lookAhead()
-		n, err := io.CopyN(w, fileOf(b.chunk), b.chunk.Size()-within)
-		b.pos += n
+		n, err := io.Copy(w, span)
 		written += n
+		if err == nil && n < size {
+			err = io.ErrUnexpectedEOF
+		}
 		if err != nil {
+			b.pos += n - size
 			return written, err
 		}
 	}
-	return written, nil
+}
+
+// Span returns at least the next byte and at most the next n, all of one chunk,
+// and moves on behind them. The kernel can send them where the chunk is a file.
+// They can be read until the next call. At the end the error is io.EOF.
+func (b *reader) Span(n int64) (io.Reader, int64, error) {
+	within, err := b.seekChunk()
+	if err != nil {
+		return nil, 0, err
+	}
+	if _, err := b.chunk.Seek(within, io.SeekStart); err != nil {
+		return nil, 0, err
+	}
+	n = min(n, b.chunk.Size()-within)
+	b.advance(int(n))
+	return io.LimitReader(fileOf(b.chunk), n), n, nil
 }
 
 // Seek moves the position, and nothing else until the next read.
@@ -147,7 +170,7 @@ func (b *reader) Seek(off int64, whence int) (int64, error) {
 // Close ends what is being fetched. It may be called twice.
 func (b *reader) Close() error {
 	b.cancel()
-	b.dropAhead()
+	b.dropAhead(len(b.ahead))
 	b.index = -1
 	if b.chunk == nil {
 		return nil
@@ -170,11 +193,12 @@ func (b *reader) seekChunk() (within int64, err error) {
 	if index == b.index {
 		return within, nil
 	}
+	before := b.index
 	if b.chunk != nil {
 		b.chunk.Close()
 		b.chunk, b.index = nil, -1
 	}
-	c, err := b.openIndex(index)
+	c, err := b.openIndex(before, index)
 	if err != nil {
 		return 0, err
 	}
@@ -185,17 +209,30 @@ func (b *reader) seekChunk() (within int64, err error) {
 	return within, nil
 }
 
-// openIndex takes the chunk that was fetched ahead, if it is that one.
-func (b *reader) openIndex(index int) (blobs.Chunk, error) {
-	if a := b.ahead; a != nil && a.index == index {
-		<-a.done
-		b.ahead = nil
-		a.cancel()
-		if a.err == nil {
-			return a.chunk, nil
-		}
+// openIndex takes the chunk that was opened ahead while the one before was
+// read, if it is among those.
+func (b *reader) openIndex(before, index int) (blobs.Chunk, error) {
+	skipped := index - before - 1
+	if before < 0 || skipped < 0 || skipped >= len(b.ahead) {
+		b.dropAhead(len(b.ahead))
+		b.width = 1
+		return b.r.OpenChunk(b.ctx, b.manifest.Chunks[index])
 	}
-	b.dropAhead()
+	b.dropAhead(skipped)
+	a := b.ahead[0]
+	b.ahead = b.ahead[1:]
+	select {
+	case <-a.done:
+	default:
+		b.width = min(b.width+1, maxAhead) // this reader is faster than one chunk at a time
+		<-a.done
+	}
+	a.cancel()
+	if a.err == nil {
+		return a.chunk, nil
+	}
+	// Those behind may hold what this one needs: a place in memory.
+	b.dropAhead(len(b.ahead))
 	return b.r.OpenChunk(b.ctx, b.manifest.Chunks[index])
 }
 
@@ -204,7 +241,12 @@ func (b *reader) replaceChunk(cause error) error {
 	ref := b.manifest.Chunks[b.index]
 	b.r.cfg.Logger.Error("chunk cannot be read any more", "ref", ref.String(), "err", cause)
 	m := b.r.members()
-	c, err := b.r.fetchInto(b.ctx, m, ref, []blobs.Store{b.r.cfg.Local, b.r.cfg.Cache})
+	b.dropAhead(len(b.ahead)) // a place in memory may be needed
+	w := want{ref: ref, keepers: []blobs.Store{b.r.cfg.Local}, place: b.r.memory.wait, way: quick}
+	if b.r.cfg.Cache != nil {
+		w.keepers = append(w.keepers, b.r.cfg.Cache)
+	}
+	c, err := b.r.fetchInto(b.ctx, m, w)
 	if err != nil {
 		return errors.Join(cause, err)
 	}
@@ -213,33 +255,35 @@ func (b *reader) replaceChunk(cause error) error {
 	return nil
 }
 
-// lookAhead begins to fetch the chunk behind the open one.
+// lookAhead begins to open the chunks behind the open one.
 func (b *reader) lookAhead() {
-	next := b.index + 1
-	if b.ahead != nil && b.ahead.index == next || next <= 0 || next >= len(b.manifest.Chunks) {
-		return
+	for len(b.ahead) < b.width {
+		next := b.index + 1 + len(b.ahead)
+		if next >= len(b.manifest.Chunks) {
+			return
+		}
+		ctx, cancel := context.WithCancel(b.ctx)
+		a := &ahead{cancel: cancel, done: make(chan struct{})}
+		b.ahead = append(b.ahead, a)
+		go func() {
+			defer close(a.done)
+			a.chunk, a.err = b.r.openChunk(ctx, b.manifest.Chunks[next], b.r.memory.try)
+		}()
 	}
-	b.dropAhead()
-	ctx, cancel := context.WithCancel(b.ctx)
-	a := &ahead{index: next, cancel: cancel, done: make(chan struct{})}
-	b.ahead = a
-	go func() {
-		defer close(a.done)
-		a.chunk, a.err = b.r.OpenChunk(ctx, b.manifest.Chunks[next])
-	}()
 }
 
-func (b *reader) dropAhead() {
-	a := b.ahead
-	if a == nil {
-		return
+// dropAhead gives up the first n chunks that were opened ahead.
+func (b *reader) dropAhead(n int) {
+	for _, a := range b.ahead[:n] {
+		a.cancel()
 	}
-	b.ahead = nil
-	a.cancel()
-	<-a.done
-	if a.err == nil {
-		a.chunk.Close()
+	for _, a := range b.ahead[:n] {
+		<-a.done
+		if a.err == nil {
+			a.chunk.Close()
+		}
 	}
+	b.ahead = b.ahead[n:]
 }
 
 // Fill writes the blob to a new file at dst, as another name of its chunk where

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"malla/blobs"
@@ -51,21 +52,40 @@ func (k *kicked) Read(p []byte) (int, error) {
 
 func (k *kicked) Close() error { return nil }
 
-// get calls use with the chunk's bytes as they arrive from the node. The bytes
-// are not verified. It gives up when nothing arrives for as long as patience.
-func (p remote) get(ctx context.Context, patience time.Duration, node string, ref blobs.Ref, use func(body *kicked) error) error {
+// get calls use with the chunk's bytes from that offset on as they arrive from
+// the node, and the size of the whole chunk, or -1. The bytes are not verified.
+// It gives up when nothing arrives for as long as patience.
+func (p remote) get(ctx context.Context, patience time.Duration, node string, ref blobs.Ref, from int64, use func(body *kicked, size int64) error) error {
 	ctx, kick, stop := watch(ctx, patience)
 	defer stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, chunksPath+ref.String(), nil)
 	if err != nil {
 		return err
 	}
+	if from > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", from))
+	}
 	resp, err := p.send(ctx, node, req)
 	if err != nil {
 		return fmt.Errorf("fetch %s from %s: %w", ref.Short(), node, err)
 	}
 	defer resp.Body.Close()
-	if err := use(&kicked{Reader: resp.Body, kick: kick}); err != nil {
+	body, size := &kicked{Reader: resp.Body, kick: kick}, resp.ContentLength
+	switch {
+	case from == 0:
+	case resp.StatusCode == http.StatusPartialContent:
+		if !strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", from)) {
+			return fmt.Errorf("fetch %s from %s: asked for byte %d, got %q", ref.Short(), node, from, resp.Header.Get("Content-Range"))
+		}
+		if size >= 0 {
+			size += from
+		}
+	default: // an older version sends the whole
+		if _, err := io.CopyN(io.Discard, body, from); err != nil {
+			return fmt.Errorf("fetch %s from %s: %w", ref.Short(), node, cause(ctx, err))
+		}
+	}
+	if err := use(body, size); err != nil {
 		return fmt.Errorf("fetch %s from %s: %w", ref.Short(), node, cause(ctx, err))
 	}
 	return nil

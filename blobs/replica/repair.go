@@ -262,7 +262,7 @@ func (p *repair) fetchOne(ctx context.Context, m members, ref blobs.Ref) (int64,
 		defer c.Close()
 		return c.Size(), p.r.cfg.Local.Put(ctx, ref, c)
 	}
-	c, err := p.r.fetchInto(ctx, m, ref, []blobs.Store{p.r.cfg.Local})
+	c, err := p.r.fetchInto(ctx, m, want{ref: ref, keepers: []blobs.Store{p.r.cfg.Local}, place: nowhere, way: steady})
 	if err != nil {
 		return 0, err
 	}

@@ -134,6 +134,7 @@ type Config struct {
 	Pause        time.Duration // least time between two rounds; default 5 seconds
 	SurplusAfter time.Duration // age at which a surplus copy may go; default 10 minutes
 	CollectAfter time.Duration // age at which an unnamed chunk may go; default 48 hours
+	HedgeAfter   time.Duration // when a reader's chunk is asked of a second holder too, because the first sent less than 128 KiB in it; default 250 milliseconds
 	SlowAfter    time.Duration // when a holder that has not answered is joined or replaced by the next; default 3 seconds
 	Stall        time.Duration // when a transfer on which nothing moves is given up; default 10 seconds
 	RepairRate   int64         // bytes a second that repair fetches at most; default 64 MiB
@@ -151,6 +152,7 @@ func (c *Config) setDefaults() {
 	c.Pause = orDefault(c.Pause, 5*time.Second)
 	c.SurplusAfter = orDefault(c.SurplusAfter, 10*time.Minute)
 	c.CollectAfter = orDefault(c.CollectAfter, 48*time.Hour)
+	c.HedgeAfter = orDefault(c.HedgeAfter, 250*time.Millisecond)
 	c.SlowAfter = orDefault(c.SlowAfter, 3*time.Second)
 	c.Stall = orDefault(c.Stall, 10*time.Second)
 	c.RepairRate = orDefault(c.RepairRate, 64<<20)
@@ -186,7 +188,8 @@ type Replica struct {
 	peers   remote
 	fetches fetches
 	slow    slow
-	memory  chan struct{} // one token for each chunk that may be held in memory
+	hedges  *hedges
+	memory  places
 	behind  chan struct{} // one token for each spread that may go on after its answer
 	repair  *repair
 	scrub   *scrub
@@ -221,7 +224,8 @@ func New(cfg Config) (*Replica, error) {
 		peers:   remote{do: cfg.Peers.Do, stall: cfg.Stall},
 		fetches: fetches{running: map[blobs.Ref]chan struct{}{}},
 		slow:    slow{since: map[string]time.Time{}},
-		memory:  make(chan struct{}, maxInMemory),
+		hedges:  newHedges(),
+		memory:  make(places, maxInMemory),
 		behind:  make(chan struct{}, maxBehind),
 		spreads: map[string]map[*spreading]struct{}{},
 	}
