@@ -41,6 +41,7 @@ func TestServesPagesAndWhatTheyLoad(t *testing.T) {
 		"/favicon.ico":          {"image/svg+xml", "<svg"},
 		"/assets/js/i18n/es.js": {"text/javascript; charset=utf-8", "Reproductor"},
 		"/assets/vendor/chart.js/chart.umd.min.js": {"text/javascript; charset=utf-8", "Chart.js"},
+		"/assets/vendor/tus-js-client/tus.min.js":  {"text/javascript; charset=utf-8", "Upload-Offset"},
 		"/assets/vendor/chart.js/LICENSE.md":       {"text/markdown; charset=utf-8", "MIT"},
 	} {
 		t.Run(path, func(t *testing.T) {
