@@ -1,4 +1,4 @@
-// Every call to the API, and nothing else calls it.
+// Every call to the API; besides, only resumable.js calls it, for uploads.
 //
 // Normally the API is that of the node which served the page, and the session is its HttpOnly cookie. With ?api=URL the
 // page works with another node: calls carry a bearer token that is kept for this tab alone, and media are loaded by
@@ -145,6 +145,12 @@ export async function listMedia() {
 
 export const deleteMedia = (name) => call(`/media/${enc(name)}`, { method: 'DELETE' });
 
+/** What was deleted and can be restored: {items, keep_seconds}. */
+export const listTrash = () => call('/trash');
+export const restoreMedia = (id) => call(`/trash/${enc(id)}/restore`, { method: 'POST' });
+export const purgeMedia = (id) => call(`/trash/${enc(id)}`, { method: 'DELETE' });
+export const emptyTrash = () => call('/trash?confirm=true', { method: 'DELETE' });
+
 /** Where the bytes of an item are for a media element or a download. */
 export async function mediaURL(item) {
   if (!remoteAPI) return `/media/${enc(item.name)}`;
@@ -164,36 +170,31 @@ export async function checkMedia(url) {
   if (!response.ok) throw new ApiError(response.status, response.status === 404 ? t('error.gone') : t('error.status', { status: response.status }));
 }
 
-/**
- * Sends a file. onProgress(sent, total) is called on the way, with sent === total when only the server's answer is awaited.
- * Returns {promise, cancel}; the promise rejects with ApiError, or with an AbortError after cancel().
- */
-export function upload(file, onProgress) {
-  const xhr = new XMLHttpRequest();
-  const promise = new Promise((resolve, reject) => {
-    xhr.open('POST', `${remoteAPI}/upload`);
-    xhr.setRequestHeader('Accept', 'application/json');
-    if (token) xhr.setRequestHeader('Authorization', `Bearer ${token}`);
-    xhr.upload.addEventListener('progress', (event) => { if (event.lengthComputable) onProgress(event.loaded, event.total); });
-    xhr.addEventListener('abort', () => reject(new DOMException('cancelled', 'AbortError')));
-    xhr.addEventListener('error', () => reject(new ApiError(0, t('error.network'))));
-    xhr.addEventListener('load', () => {
-      noted(xhr.status, 'POST', xhr.getResponseHeader('X-Malla-Index'));
-      let body = null;
-      try {
-        body = JSON.parse(xhr.responseText);
-      } catch {
-        // Not JSON: the status alone speaks.
-      }
-      if (xhr.status >= 200 && xhr.status < 300) return resolve(body ?? {});
-      if (xhr.status === 401) unauthorized.emit();
-      reject(new ApiError(xhr.status, problemText(xhr.status, body), body));
-    });
-    const form = new FormData();
-    form.append('file', file, file.name);
-    xhr.send(form);
-  });
-  return { promise, cancel: () => xhr.abort() };
+// Uploads go through resumable.js and its library, which ask here for what concerns every call.
+
+/** Where resumable uploads begin, and below which they are. */
+export const filesURL = `${apiOrigin}/files/`;
+
+/** The headers that say who calls; a session's cookie goes along by itself. */
+export const credentials = () => (token ? { Authorization: `Bearer ${token}` } : {});
+
+/** Looks at an answer that came by another way than this module. */
+export function seen(status, method, index) {
+  noted(status, method, index);
+  if (status === 401) unauthorized.emit();
+}
+
+/** How many bytes of an upload are there. */
+export async function uploadOffset(url) {
+  let response;
+  try {
+    response = await fetch(url, { method: 'HEAD', headers: { 'Tus-Resumable': '1.0.0', ...credentials() }, credentials: remoteAPI ? 'omit' : 'same-origin', cache: 'no-store' });
+  } catch {
+    throw new ApiError(0, t('error.network'));
+  }
+  seen(response.status, 'HEAD', response.headers.get('X-Malla-Index'));
+  if (!response.ok) throw new ApiError(response.status, problemText(response.status));
+  return Number(response.headers.get('Upload-Offset')) || 0;
 }
 
 // Conversions

@@ -43,18 +43,24 @@ function wireDialog(dialog) {
   });
 }
 
-/** Says something in passing. kind: '', 'good' or 'bad'. Bad news stay longer. */
-export function toast(text, kind = '') {
+/**
+ * Says something in passing. kind: '', 'good' or 'bad'. action, {label, run}, offers a button. Bad news and offers stay
+ * longer, and nothing goes while a pointer or the focus is on it.
+ */
+export function toast(text, kind = '', action = null) {
   const close = iconButton('close', 'dismiss');
   setLabel(close, t('dialog.close'));
   const names = { good: 'check', bad: 'alert' };
-  const el = h('div', { class: `toast ${kind}` }, icon(names[kind] ?? 'info'), h('p', { text }), close);
+  const el = h('div', { class: `toast ${kind}` }, icon(names[kind] ?? 'info'), h('p', { text }), action && h('button', {
+    class: 'button compact', type: 'button', text: action.label, data: { action: 'toast' }, on: { click: () => { el.remove(); action.run(); } },
+  }), close);
   close.addEventListener('click', () => el.remove());
   const toasts = byId('toasts');
   for (const old of [...toasts.children]) if (old.querySelector('p').textContent === text) old.remove();
   while (toasts.children.length > 3) toasts.firstElementChild.remove();
   toasts.append(el);
-  setTimeout(() => el.remove(), kind === 'bad' ? 9000 : 5000);
+  const leave = () => (el.matches(':hover, :focus-within') ? setTimeout(leave, 1000) : el.remove());
+  setTimeout(leave, kind === 'bad' || action ? 9000 : 5000);
 }
 
 /** Shows how fresh the page is: live, reconnecting or polling; '' hides it. */

@@ -7,7 +7,8 @@
 //	             #setup-user #setup-pass #setup-submit #setup-error (page opened with #setup=TOKEN)
 //	session      #session-user (the name) #logout #live[data-state=live|reconnecting|polling]
 //	node         #api-badge, its dialog #nodes-dialog with #nodes [data-node] and #nodes-url
-//	upload       #file-input; #uploads [data-upload=NAME][data-state=waiting|sending|saving|done|failed|cancelled]
+//	upload       #file-input; #uploads [data-upload=NAME][data-state=waiting|sending|saving|paused|unfinished|done|failed|cancelled]
+//	             with [data-action=pause|again|cancel]
 //	library      #library [data-name=NAME][data-kind] with [data-action=play|convert|share|download|delete] and .item-check
 //	selection    #select-all #selection-count #selection-convert #selection-clear
 //	video        #video-player (the <video>) #video-close
@@ -18,7 +19,8 @@
 //	             #jobs-filter
 //	job          #job-dialog [data-status] #job-pieces [data-seq][data-state] #job-show-pieces #job-show-log #job-log #job-copy
 //	share        #share-dialog #share-minutes #share-create #share-link (an input) #share-copy
-//	delete       #delete-dialog #delete-confirm
+//	delete       #delete-dialog #delete-confirm; #toasts [data-action=toast] takes it back
+//	trash        #trash-open #trash-close #trash [data-name=NAME] with [data-action=restore|purge]; #trash-empty-all
 //	unplayable   #unplayable-dialog #unplayable-convert #unplayable-download
 
 import * as api from './api.js';
@@ -38,6 +40,7 @@ import { openRemove, startRemove } from './remove.js';
 import { selectionAction, startSelection } from './selection.js';
 import { signedIn, signedOut, startSession } from './session.js';
 import { openShare, startShare } from './share.js';
+import { applyTrashEvent, keepText, loadTrash, restore, startTrash } from './trash.js';
 import { startUploads } from './uploads.js';
 import * as video from './video.js';
 
@@ -56,6 +59,7 @@ startJobs();
 startJobDetails();
 startShare();
 startRemove();
+startTrash();
 startNodes();
 wire();
 startSession();
@@ -90,23 +94,24 @@ function wire() {
 function begin() {
   fetchAll();
   live?.stop();
-  live = follow(api.eventsURL(), ['job', 'queue', 'media', 'node']);
+  live = follow(api.eventsURL(), ['job', 'queue', 'media', 'trash', 'node']);
   live.event.on((name, data) => {
     if (name === 'job') applyJobEvent(data);
     if (name === 'queue') applyQueueEvent(data);
     if (name === 'media') applyMediaEvent(data);
+    if (name === 'media' || name === 'trash') applyTrashEvent(name, data);
   });
   live.resync.on(fetchAll);
   audio.audioChanged.emit();
 }
 
 async function fetchAll() {
-  await Promise.all([loadMedia(), loadJobs(), loadStats()]);
+  await Promise.all([loadMedia(), loadTrash(), loadJobs(), loadStats()]);
 }
 
 function act(action, item) {
   if (action === 'play') return play(item);
-  const dialogs = { convert: (one) => openConvert([one]), share: openShare, delete: openRemove };
+  const dialogs = { convert: (one) => openConvert([one]), share: openShare, delete: (one) => openRemove(one, keepText(), restore) };
   dialogs[action]?.(item);
 }
 
