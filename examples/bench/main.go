@@ -37,6 +37,8 @@ type settings struct {
 	cores   float64
 	film    string
 	strict  bool
+	size    int // MB
+	ranges  int
 }
 
 // part is one measurement.
@@ -53,6 +55,7 @@ var parts = []part{
 	{"dispatch", "from POST /convert to ffmpeg running, on three idle nodes", false, 10 * time.Minute, dispatch},
 	{"queue", "a thousand short songs at once beside a shell loop of ffmpeg", false, 20 * time.Minute, queue},
 	{"fairness", "one user's song behind another user's films", false, 20 * time.Minute, fairness},
+	{"blobs", "uploads beside dd and SHA-256, downloads beside nginx (needs four times -size of disk)", false, 20 * time.Minute, blobsPart},
 	{"speedup", "a film of 40 segments on one, two and four slow nodes (some minutes)", true, time.Hour, speedup},
 }
 
@@ -62,18 +65,20 @@ func main() {
 	flag.StringVar(&s.program, "program", "bin/malla", "the malla binary to run")
 	flag.StringVar(&s.cache, "cache", ".cache/bench", "folder in which films and songs stay for the next run")
 	flag.StringVar(&formats, "formats", strings.Join(everyFormat(), ","), "single: which formats")
-	flag.IntVar(&s.runs, "runs", 3, "single: runs of each, of which the median counts")
+	flag.IntVar(&s.runs, "runs", 3, "single, blobs: runs of each, of which the median counts")
 	flag.Float64Var(&s.seconds, "seconds", 60, "single: length of the film; the song is five times as long")
 	flag.IntVar(&s.count, "count", 1000, "queue: how many songs")
 	flag.IntVar(&s.films, "films", 20, "fairness: how many films")
 	flag.Float64Var(&s.cores, "cores", 0.4, "speedup: of each node")
 	flag.StringVar(&s.film, "film", "light", "speedup: light, for a film of little work a segment, or full")
+	flag.IntVar(&s.size, "size", 2000, "blobs: MB of the file")
+	flag.IntVar(&s.ranges, "ranges", 1000, "blobs: how many random ranges of 1 MB")
 	flag.BoolVar(&s.strict, "strict", false, "end with 1 where a limit is missed")
 	flag.Usage = usage
 	flag.Parse()
 	s.formats = strings.Split(formats, ",")
 	chosen, err := choose(flag.Args())
-	if err != nil || s.runs < 1 {
+	if err != nil || usageOf(s) != nil {
 		fmt.Fprintln(os.Stderr, "bench:", errors.Join(err, usageOf(s)))
 		os.Exit(2)
 	}
@@ -109,6 +114,9 @@ func usage() {
 func usageOf(s settings) error {
 	if s.runs < 1 {
 		return errors.New("-runs must be at least 1")
+	}
+	if s.size < 16 || s.size > 4000 || s.ranges < 1 {
+		return errors.New("-size must be 16 to 4000, what a WAV file holds, and -ranges at least 1")
 	}
 	return nil
 }

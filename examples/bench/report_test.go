@@ -47,7 +47,7 @@ func TestReportCountsWhatIsMissed(t *testing.T) {
 
 func TestChoose(t *testing.T) {
 	all, err := choose(nil)
-	if err != nil || len(all) != 4 {
+	if err != nil || len(all) != 5 {
 		t.Errorf("without names: %d parts, %v", len(all), err)
 	}
 	one, err := choose([]string{"speedup"})
