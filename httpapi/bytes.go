@@ -36,7 +36,9 @@ const (
 	stallTime     = time.Minute      // that a reader may take for what it was sent
 	recheckEvery  = 2 * time.Second  // while an answer lasts: may it still
 	deadlineEvery = 10 * time.Second // how often the write deadline moves
-	maxSpan       = 512 << 10        // bytes that a reader is sent before its pace is looked at again
+	minSpan       = 256 << 10        // bytes that a reader is sent before its pace is looked at again
+	maxSpan       = 4 << 20          // the same for a reader who takes each span within quickSpan
+	quickSpan     = 100 * time.Millisecond
 )
 
 // serveMedia answers with the bytes of an item, or the range that was asked for.
@@ -191,6 +193,7 @@ type pacedWriter struct {
 	revoked bool
 
 	moved, checked time.Time // when the deadline was moved, and when allowed was asked
+	span           int64     // bytes that are sent next; 0 before the first
 }
 
 var errRevoked = errors.New("may not be read any more")
@@ -217,7 +220,7 @@ func (w *pacedWriter) ReadFrom(src io.Reader) (sent int64, err error) {
 		if err := w.pace(); err != nil {
 			return sent, err
 		}
-		n, err := body.send(w.ResponseWriter, min(limited.N, maxSpan))
+		n, err := w.sendSpan(body, limited.N)
 		limited.N -= n
 		sent += n
 		if err == io.EOF {
@@ -228,6 +231,19 @@ func (w *pacedWriter) ReadFrom(src io.Reader) (sent int64, err error) {
 		}
 	}
 	return sent, nil
+}
+
+// sendSpan sends at most n bytes: the more, the faster the reader is.
+func (w *pacedWriter) sendSpan(body *watchedReader, n int64) (int64, error) {
+	began := time.Now()
+	w.span = max(w.span, minSpan)
+	n, err := body.send(w.ResponseWriter, min(n, w.span))
+	if time.Since(began) > quickSpan {
+		w.span = minSpan
+	} else {
+		w.span = min(2*w.span, maxSpan)
+	}
+	return n, err
 }
 
 // justWriter hides that a writer is more.

@@ -119,10 +119,11 @@ func (n *Node) openData() error {
 
 // bind takes the address of the API, whose port the other nodes are told.
 func (n *Node) bind() error {
-	var err error
-	if n.public, err = net.Listen("tcp", n.cfg.HTTP); err != nil {
+	listener, err := net.Listen("tcp", n.cfg.HTTP)
+	if err != nil {
 		return fmt.Errorf("--http %s: %w", n.cfg.HTTP, err)
 	}
+	n.public = forFiles(listener)
 	n.life.opened("listener", func() error { return unlessClosed(n.public.Close()) })
 	return nil
 }

@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"malla/blobs"
 	"malla/examples/internal/mesh"
 	"malla/httpapi"
 )
@@ -222,6 +221,9 @@ func upload(ctx context.Context, u *user, path string, size int64, seed int, tus
 	return m, took, nil
 }
 
+// chunkSize is what malla cuts files into.
+const chunkSize = 8 << 20
+
 // changed is a file of which one byte of each chunk is another.
 type changed struct {
 	io.ReadSeeker
@@ -236,8 +238,8 @@ func (c *changed) Seek(off int64, whence int) (n int64, err error) {
 
 func (c *changed) Read(p []byte) (int, error) {
 	n, err := c.ReadSeeker.Read(p)
-	const place = 1000 // in each chunk; behind the header
-	for at := place - c.pos%blobs.ChunkSize; at < int64(n); at += blobs.ChunkSize {
+	const place = 1000 // in each; behind the header
+	for at := place - c.pos%chunkSize; at < int64(n); at += chunkSize {
 		if at >= 0 {
 			p[at] = c.seed
 		}
