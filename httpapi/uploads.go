@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -26,6 +27,7 @@ const (
 	filePart     = "file"    // name of the part that is the file
 	maxParts     = 16        // before the file
 	maxFieldSize = 64 << 10  // bytes of a part that is not the file
+	formBuffer   = 128 << 10 // bytes of a form that are read at once
 	formOverhead = 256 << 10 // bytes of a form around its file, at most
 )
 
@@ -75,7 +77,8 @@ func (c *call) openFile() (io.Reader, string, error) {
 	case c.r.Header.Get("Content-Encoding") != "":
 		return nil, "", statusProblem(http.StatusUnsupportedMediaType, "compressed requests are not taken")
 	}
-	parts := multipart.NewReader(c.r.Body, params["boundary"])
+	// It reads 4 KiB at a time, which the connection should not.
+	parts := multipart.NewReader(bufio.NewReaderSize(c.r.Body, formBuffer), params["boundary"])
 	for range maxParts {
 		part, err := parts.NextRawPart()
 		if errors.Is(err, io.EOF) {

@@ -14,8 +14,9 @@ import (
 	"malla/blobs"
 )
 
-// bufferSize is what reading needs of memory for each upload, in bytes.
-const bufferSize = 128 << 10
+// bufferSize is how many bytes are read, written and hashed at once. Each upload
+// needs two buffers: one is hashed while the other is filled.
+const bufferSize = 256 << 10
 
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
@@ -26,6 +27,8 @@ type cutter struct {
 	upload string
 	path   func(chunk int) string  // of the file that is filled
 	spread func(spreadChunk) error // is told of each chunk in order, when it is safe
+
+	hashing *hashing // while it is filled
 
 	part    *os.File // nil before the first byte of a chunk
 	partLen int64
@@ -62,17 +65,23 @@ func newCutter(dest Dest, upload string, path func(chunk int) string, spread fun
 
 // fill takes all bytes of r, at most limit of them: more are ErrTooLarge.
 func (c *cutter) fill(ctx context.Context, r io.Reader, limit int64) error {
-	buf := buffers.Get().(*[bufferSize]byte)
-	defer buffers.Put(buf)
-	for {
+	c.hashing = startHashing(c.chunk, c.whole)
+	defer c.hashing.stop()
+	bufs := [2]*[bufferSize]byte{buffers.Get().(*[bufferSize]byte), buffers.Get().(*[bufferSize]byte)}
+	defer func() {
+		c.hashing.settle()
+		buffers.Put(bufs[0])
+		buffers.Put(bufs[1])
+	}()
+	for i := 0; ; i = 1 - i {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n, err := r.Read(buf[:])
+		n, err := readFull(r, bufs[i][:])
 		if limit -= int64(n); limit < 0 {
 			return fmt.Errorf("%w: more bytes than announced or allowed", blobs.ErrTooLarge)
 		}
-		if err := c.write(ctx, buf[:n]); err != nil {
+		if err := c.write(ctx, bufs[i][:n]); err != nil {
 			return err
 		}
 		if err == io.EOF {
@@ -84,22 +93,33 @@ func (c *cutter) fill(ctx context.Context, r io.Reader, limit int64) error {
 	}
 }
 
+// readFull is io.ReadFull with the reader's own error: small reads would become
+// small writes.
+func readFull(r io.Reader, p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var more int
+		more, err = r.Read(p[n:])
+		n += more
+	}
+	return n, err
+}
+
 func (c *cutter) write(ctx context.Context, p []byte) error {
 	for len(p) > 0 {
 		if err := c.open(); err != nil {
 			return err
 		}
 		n := min(int64(len(p)), blobs.ChunkSize-c.partLen)
+		c.hashing.add(p[:n])
 		// At its place, not at the end: a write that broke may have left some.
 		if _, err := c.part.WriteAt(p[:n], c.partLen); err != nil {
 			return blobs.OfDisk(err)
 		}
-		c.chunk.Write(p[:n])
-		c.whole.Write(p[:n])
 		c.partLen += n
 		c.size += n
 		p = p[n:]
 		if c.partLen == blobs.ChunkSize {
+			c.hashing.settle()
 			if err := c.endChunk(ctx); err != nil {
 				return err
 			}
