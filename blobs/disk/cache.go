@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"container/list"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -106,8 +107,10 @@ func (c *Cache) Put(ctx context.Context, ref blobs.Ref, r io.Reader) error {
 func (c *Cache) Open(ctx context.Context, ref blobs.Ref) (blobs.Chunk, error) {
 	chunk, err := c.store.Open(ctx, ref)
 	if err != nil {
-		c.forget(ref)
-		return nil, err
+		if errors.Is(err, blobs.ErrNotFound) || errors.Is(err, blobs.ErrCorrupt) {
+			c.forget(ref)
+		}
+		return nil, err // with any other error it still takes its room
 	}
 	c.add(ref, chunk.Size())
 	return chunk, nil

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"testing"
@@ -63,6 +64,23 @@ func TestCacheDropsWhatWasNotUsedForLongest(t *testing.T) {
 	c = openCache(t, dir, 2*size)
 	if c.Size() > 2*size || !has(len(refs)-1) {
 		t.Errorf("after a restart with less room: %d bytes, newest there: %v", c.Size(), has(len(refs)-1))
+	}
+}
+
+// A reader who gives up before the chunk is verified must not make the cache
+// forget what it keeps: it would grow over its limit.
+func TestCacheCountsWhatNobodyWaitedFor(t *testing.T) {
+	c := openCache(t, t.TempDir(), 1<<30)
+	const size = 1 << 20
+	ref := put(t, c, blobstest.Bytes(size, 1))
+	c.store.verified.forget(ref)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := c.Open(ctx, ref); !errors.Is(err, context.Canceled) {
+		t.Errorf("open = %v, want that it was given up", err)
+	}
+	if c.Size() != size {
+		t.Errorf("size = %d, want %d", c.Size(), size)
 	}
 }
 
