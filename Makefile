@@ -45,7 +45,7 @@ lint:
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 
-bench: ## benchmarks of every hot path, then malla beside ffmpeg (ARGS='-help' lists its parts; with ARGS only those)
+bench: ## benchmarks of every hot path, then malla beside ffmpeg, dd and nginx (ARGS='-help' lists its parts; with ARGS only those)
 	@.ci/install go ffmpeg
 	@$(MAKE) --no-print-directory build
 	@$(GO) build -buildvcs=false -o bin/bench ./examples/bench

@@ -1,5 +1,6 @@
 // Command bench measures malla beside what it stands in for: the same work done
-// by the ffmpeg of this machine, and the same mesh with fewer nodes. It starts
+// by the ffmpeg, the disk, the hash and the nginx of this machine, and the same
+// mesh with fewer nodes. It starts
 // nodes as processes of this machine, prints tables in Markdown with a verdict
 // for each limit, and leaves nothing behind but the films and songs it made.
 //
