@@ -123,7 +123,7 @@ func (n *Node) bind() error {
 	if err != nil {
 		return fmt.Errorf("--http %s: %w", n.cfg.HTTP, err)
 	}
-	n.public = forFiles(listener)
+	n.public = listener
 	n.life.opened("listener", func() error { return unlessClosed(n.public.Close()) })
 	return nil
 }
