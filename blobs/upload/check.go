@@ -79,7 +79,7 @@ func (c *checker) upload(id string) error {
 	c.found.Uploads++
 	var st state
 	for _, e := range entries {
-		st.apply(e, 0)
+		st.apply(e, 0, 0)
 	}
 	if st.finished || st.part.Len == 0 || st.part.Chunk != len(st.chunks) {
 		return nil

@@ -178,6 +178,30 @@ func (c *cutter) endChunk(ctx context.Context) error {
 	return nil
 }
 
+// reuse takes the next n bytes of r as a chunk that is stored already, by
+// another upload, and so is only hashed.
+func (c *cutter) reuse(ctx context.Context, r io.Reader, n int64) error {
+	if err := c.land(); err != nil {
+		return err
+	}
+	c.chunk.Reset()
+	if _, err := io.CopyN(io.MultiWriter(c.chunk, c.whole), r, n); err != nil {
+		return err
+	}
+	ref := blobs.Ref(c.chunk.Sum(nil))
+	c.chunk.Reset()
+	state, err := c.whole.(encoding.BinaryMarshaler).MarshalBinary()
+	if err != nil {
+		return err
+	}
+	if err := c.dest.Confirm(ctx, c.upload, []blobs.Ref{ref}); err != nil {
+		return err
+	}
+	c.size += n
+	c.chunks = append(c.chunks, ref)
+	return c.spread(spreadChunk{ref, n, state})
+}
+
 // land waits for the chunk on its way.
 func (c *cutter) land() error {
 	f := c.flight

@@ -19,6 +19,12 @@
 //
 // All methods may be called at once. An upload takes one Append, Finish or
 // Terminate at a time; another one meanwhile is [ErrBusy].
+//
+// # In a mesh
+//
+// Exactly one node goes on with an upload; its journal is kept by as many nodes
+// as there are copies of a chunk, and a step counts when a majority of them has
+// it. Another node takes over when that one does not answer: see takeover.go.
 package upload
 
 import (
@@ -46,6 +52,10 @@ var (
 	ErrOffset = errors.New("the upload continues at another offset")
 	// ErrIncomplete tells that bytes of the upload are still missing.
 	ErrIncomplete = errors.New("the upload is not complete")
+	// ErrMoved tells that another node goes on with the upload.
+	ErrMoved = errors.New("the upload goes on at another node")
+	// ErrNotPartial tells that an upload was not announced as a piece of a file.
+	ErrNotPartial = errors.New("the upload is no partial one")
 	// ErrFinished tells that the upload takes no more bytes.
 	ErrFinished = errors.New("the upload is finished")
 )
@@ -61,6 +71,8 @@ type Dest interface {
 	// Confirm makes sure that enough nodes still have each chunk, and that
 	// no collector is about to take it.
 	Confirm(ctx context.Context, upload string, refs []blobs.Ref) error
+	// Open reads a blob that was spread before.
+	Open(ctx context.Context, blob blobs.Ref) (blobs.Reader, error)
 	// Discard removes the chunks that only this upload ever wanted.
 	Discard(ctx context.Context, upload string, refs []blobs.Ref) error
 }
@@ -69,7 +81,14 @@ type Dest interface {
 type Config struct {
 	Dir    string // made where it is missing; on the same file system as the chunks, else they are copied
 	Dest   Dest
-	Logger *slog.Logger  // nil discards
+	Logger *slog.Logger // nil discards
+
+	Self   string // id of this node
+	Peers  Peers  // who else keeps records; nil: nobody
+	Copies int    // of each record that should be; default 3
+	// Patience is how long another node may take to answer. Default 3 seconds.
+	Patience time.Duration
+
 	Expire time.Duration // how long an upload may rest before it is terminated; default 24 hours
 	// ConfirmAfter is the age from which the chunks of an upload are
 	// confirmed before it is finished. It must stay well under the grace time
@@ -81,12 +100,17 @@ type Config struct {
 type Store struct {
 	cfg Config
 
+	ctx   context.Context // of the feeds
+	close context.CancelFunc
+
 	mu      sync.Mutex         // guards the fields below
 	uploads map[string]*upload // id -> upload, resumable ones and what Write has finished
+	closed  bool               // no feed begins any more
+	wg      sync.WaitGroup     // of the feeds
 }
 
 // Open returns the store in cfg.Dir with the unfinished uploads of before.
-// There is nothing to close.
+// Close it.
 func Open(cfg Config) (*Store, error) {
 	if cfg.Expire == 0 {
 		cfg.Expire = 24 * time.Hour
@@ -94,10 +118,17 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.ConfirmAfter == 0 {
 		cfg.ConfirmAfter = 12 * time.Hour
 	}
+	if cfg.Copies == 0 {
+		cfg.Copies = 3
+	}
+	if cfg.Patience == 0 {
+		cfg.Patience = 3 * time.Second
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{cfg: cfg, uploads: map[string]*upload{}}
+	s.ctx, s.close = context.WithCancel(context.Background())
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open uploads: %w", err)
 	}
@@ -105,6 +136,17 @@ func Open(cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("open uploads: %w", err)
 	}
 	return s, nil
+}
+
+// Close ends what tells other nodes of steps, and waits for it. It may be
+// called twice. The uploads go on when the folder is opened again.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.close()
+	s.wg.Wait()
+	return nil
 }
 
 // load reads the journals and removes files that belong to none.
@@ -128,7 +170,7 @@ func (s *Store) load() error {
 	}
 	for _, e := range entries {
 		id, _, _ := strings.Cut(e.Name(), ".")
-		if s.uploads[id] == nil {
+		if s.uploads[id] == nil || strings.HasSuffix(e.Name(), newSuffix) {
 			os.Remove(filepath.Join(s.cfg.Dir, e.Name()))
 		}
 	}
@@ -156,6 +198,41 @@ func (s *Store) add(u *upload) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.uploads[u.id] = u
+}
+
+// addNew adds u unless there is one of its id.
+func (s *Store) addNew(u *upload) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.uploads[u.id] != nil {
+		return false
+	}
+	s.uploads[u.id] = u
+	return true
+}
+
+// getOrAdd returns the upload of the id, or one of which nothing is known yet,
+// for removeEmpty.
+func (s *Store) getOrAdd(id string) *upload {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.uploads[id]
+	if u == nil {
+		u = newUpload(id)
+		s.uploads[id] = u
+	}
+	return u
+}
+
+// removeEmpty forgets u where still nothing is known of it.
+func (s *Store) removeEmpty(u *upload) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.state.lines == 0 && s.uploads[u.id] == u {
+		delete(s.uploads, u.id)
+	}
 }
 
 func (s *Store) remove(id string) {
@@ -205,16 +282,20 @@ func (s *Store) Run(ctx context.Context) error {
 
 // Expire ends the uploads whose time was over at now and returns how many:
 // unfinished ones are terminated, finished ones only forgotten, since a record
-// may name their blob.
+// may name their blob. Of those that another node goes on with only the record
+// here goes.
 func (s *Store) Expire(ctx context.Context, now time.Time) int {
 	n := 0
 	for _, u := range s.all() {
-		if !u.info().Expires.Before(now) {
+		if at := u.info().Expires; at.IsZero() || !at.Before(now) {
 			continue
 		}
 		err := s.Terminate(ctx, u.id)
-		if errors.Is(err, ErrFinished) {
+		switch {
+		case errors.Is(err, ErrFinished):
 			err = s.Forget(u.id)
+		case errors.Is(err, ErrMoved):
+			err = s.drop(u)
 		}
 		if err != nil {
 			s.cfg.Logger.Warn("upload not expired", "upload", u.id, "err", err)

@@ -315,3 +315,28 @@ type movingOnly struct{ *folder }
 func (d movingOnly) Spread(ctx context.Context, upload string, ref blobs.Ref, path string) error {
 	return os.Rename(path, filepath.Join(d.dir, ref.String()))
 }
+
+// Open implements [Dest].
+func (d *folder) Open(_ context.Context, ref blobs.Ref) (blobs.Reader, error) {
+	data, err := os.ReadFile(filepath.Join(d.dir, ref.String()))
+	if err != nil {
+		return nil, err
+	}
+	m, err := blobs.DecodeManifest(data)
+	if err != nil {
+		return nil, err
+	}
+	var whole []byte
+	for _, chunk := range m.Chunks {
+		data, err := os.ReadFile(filepath.Join(d.dir, chunk.String()))
+		if err != nil {
+			return nil, err
+		}
+		whole = append(whole, data...)
+	}
+	return inMemory{bytes.NewReader(whole)}, nil
+}
+
+type inMemory struct{ *bytes.Reader }
+
+func (inMemory) Close() error { return nil }

@@ -13,7 +13,7 @@ import (
 )
 
 // A Tus is a [Store] behind tusd's handler: its core, termination, deferred
-// length and lock.
+// length, concatenation and lock.
 type Tus struct {
 	store *Store
 	owner func(ctx context.Context) string
@@ -30,6 +30,7 @@ func (t *Tus) UseIn(composer *handler.StoreComposer) {
 	composer.UseCore(t)
 	composer.UseTerminater(t)
 	composer.UseLengthDeferrer(t)
+	composer.UseConcater(t)
 	// Where a client comes back while its old request still hangs, the lock
 	// lets the new one interrupt the old one.
 	memorylocker.New().UseIn(composer)
@@ -41,20 +42,32 @@ func (t *Tus) NewUpload(ctx context.Context, info handler.FileInfo) (handler.Upl
 	if info.SizeIsDeferred {
 		size = -1
 	}
-	i, err := t.store.Create(ctx, New{ID: info.ID, Owner: t.owner(ctx), Size: size, Meta: info.MetaData})
+	n := New{ID: info.ID, Owner: t.owner(ctx), Size: size, Meta: info.MetaData, Parts: info.PartialUploads}
+	switch {
+	case info.IsPartial:
+		n.Concat = Partial
+	case info.IsFinal:
+		n.Concat = Final
+	}
+	i, err := t.store.Create(ctx, n)
 	if err != nil {
 		return nil, t.store.tusError(err)
 	}
-	return &tusUpload{t.store, i.ID}, nil
+	return &tusUpload{t.store, i.ID, i.Owner}, nil
 }
 
 // GetUpload implements [handler.DataStore].
 func (t *Tus) GetUpload(ctx context.Context, id string) (handler.Upload, error) {
-	i, err := t.store.Get(id)
-	if err != nil || i.Owner != t.owner(ctx) {
-		return nil, handler.ErrNotFound
+	owner := t.owner(ctx)
+	if _, err := t.store.Lookup(ctx, id, owner); err != nil {
+		return nil, t.store.tusError(err)
 	}
-	return &tusUpload{t.store, id}, nil
+	return &tusUpload{t.store, id, owner}, nil
+}
+
+// AsConcatableUpload implements [handler.ConcaterDataStore].
+func (t *Tus) AsConcatableUpload(u handler.Upload) handler.ConcatableUpload {
+	return u.(*tusUpload)
 }
 
 // AsTerminatableUpload implements [handler.TerminaterDataStore].
@@ -70,6 +83,7 @@ func (t *Tus) AsLengthDeclarableUpload(u handler.Upload) handler.LengthDeclarabl
 type tusUpload struct {
 	store *Store
 	id    string
+	owner string
 }
 
 func (u *tusUpload) WriteChunk(ctx context.Context, offset int64, src io.Reader) (int64, error) {
@@ -78,12 +92,13 @@ func (u *tusUpload) WriteChunk(ctx context.Context, offset int64, src io.Reader)
 }
 
 func (u *tusUpload) GetInfo(ctx context.Context) (handler.FileInfo, error) {
-	i, err := u.store.Get(u.id)
+	i, err := u.store.Lookup(ctx, u.id, u.owner)
 	if err != nil {
 		return handler.FileInfo{}, u.store.tusError(err)
 	}
 	return handler.FileInfo{
 		ID: i.ID, Size: max(i.Size, 0), SizeIsDeferred: i.Size < 0, Offset: i.Offset, MetaData: i.Meta,
+		IsPartial: i.Concat == Partial, IsFinal: i.Concat == Final, PartialUploads: i.Parts,
 	}, nil
 }
 
@@ -93,6 +108,18 @@ func (u *tusUpload) GetReader(ctx context.Context) (io.ReadCloser, error) {
 
 func (u *tusUpload) FinishUpload(ctx context.Context) error {
 	_, err := u.store.Finish(ctx, u.id)
+	return u.store.tusError(err)
+}
+
+// ConcatUploads implements [handler.ConcatableUpload]. What cannot be joined
+// leaves nothing behind.
+func (u *tusUpload) ConcatUploads(ctx context.Context, _ []handler.Upload) error {
+	err := u.store.Concat(ctx, u.id)
+	if err != nil {
+		if termErr := u.store.Terminate(ctx, u.id); termErr != nil {
+			u.store.cfg.Logger.Warn("concatenation stays until it expires", "upload", u.id, "err", termErr)
+		}
+	}
 	return u.store.tusError(err)
 }
 
@@ -126,6 +153,10 @@ func (s *Store) tusError(err error) error {
 		return handler.ErrNotFound
 	case errors.Is(err, ErrBusy):
 		return handler.ErrFileLocked
+	case errors.Is(err, ErrNotPartial):
+		return handler.ErrInvalidConcat
+	case errors.Is(err, ErrMoved):
+		return errTusUnavailable // the next request is passed on
 	case errors.Is(err, ErrOffset):
 		return handler.ErrMismatchOffset
 	case errors.Is(err, ErrIncomplete):

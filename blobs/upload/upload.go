@@ -23,6 +23,9 @@ type New struct {
 	Owner string
 	Size  int64             // in bytes; negative while it is not known
 	Meta  map[string]string // the client's; kept as it is
+
+	Concat Concat
+	Parts  []string // of a final one: the uploads that it is made of
 }
 
 // Info is how an upload stands.
@@ -36,29 +39,45 @@ type Info struct {
 	Expires  time.Time  // when it is given up unless it goes on
 	Finished bool       // whether all bytes are safe
 	Blob     blobs.Blob // what they are; only where Finished
+	Named    Named      // what they became in the library; zero until then
+	Concat   Concat
+	Parts    []string // of a final one
 }
 
 // An upload is one upload's memory.
 type upload struct {
 	id   string
-	turn turn    // who has it works on the upload: journal, files and cut
+	turn turn    // who has it works on the upload: files and cut
 	cut  *cutter // nil until it is needed, and after an error
 
-	mu    sync.Mutex // guards the field below
-	state state
+	file sync.Mutex // serialises changes of the journal, and is held over their I/O
+
+	mu      sync.Mutex // guards the fields below
+	state   state
+	mine    bool               // this node goes on with it, as far as it knows
+	feeds   map[string]*feed   // keeper -> what it has
+	feedCtx context.Context    // of the feeds
+	stop    context.CancelFunc // ends it; nil where there is none
+	changed chan struct{}      // closed, and another one made, when a feed gets on
 }
 
 // A state is what the journal says.
 type state struct {
-	created  created
-	at       time.Time // when it was created
-	expires  time.Time
-	chunks   []blobs.Ref
-	size     int64  // of everything in chunks
-	whole    []byte // state of the hash of everything in chunks
-	part     partOnDisk
-	blob     blobs.Blob
-	finished bool
+	created   created
+	at        time.Time // when it was created
+	expires   time.Time
+	taken     taken // who goes on with it
+	promised  token // steps of smaller ones are refused
+	inherited int   // how many of the chunks another node took
+	lines     int   // steps that other nodes have to know
+	last      int64 // where in the file the last of them begins
+	chunks    []blobs.Ref
+	size      int64  // of everything in chunks
+	whole     []byte // state of the hash of everything in chunks
+	part      partOnDisk
+	blob      blobs.Blob
+	finished  bool
+	named     Named
 }
 
 // A turn is a lock that can be refused.
@@ -77,11 +96,27 @@ func (t turn) take() bool {
 
 func (t turn) give() { <-t }
 
-func (st *state) apply(e entry, expire time.Duration) {
+// keepNamed is for how long a client can ask what became of its upload.
+const keepNamed = time.Hour
+
+// apply takes the step whose line begins at that place of the file.
+func (st *state) apply(e entry, at int64, expire time.Duration) {
+	if e.Promise != nil {
+		st.promised = *e.Promise // says nothing of the client
+		return
+	}
 	st.expires = e.At.Add(expire)
+	if !e.local() {
+		st.lines, st.last = st.lines+1, at
+	}
 	switch {
 	case e.Create != nil:
-		st.created, st.at = *e.Create, e.At
+		st.created, st.at, st.taken = *e.Create, e.At, e.Create.Take
+	case e.Take != nil:
+		if e.Take.Node != st.taken.Node {
+			st.inherited = len(st.chunks)
+		}
+		st.taken = *e.Take
 	case e.Length != nil:
 		st.created.Size = *e.Length
 	case e.Chunk != nil:
@@ -90,6 +125,12 @@ func (st *state) apply(e entry, expire time.Duration) {
 		st.part = *e.Part
 	case e.Done != nil:
 		st.blob, st.finished = *e.Done, true
+	case e.Named != nil:
+		st.named = *e.Named
+		st.expires = e.At.Add(min(expire, keepNamed))
+	}
+	if st.taken.compare(st.promised) > 0 {
+		st.promised = st.taken.token
 	}
 }
 
@@ -102,11 +143,14 @@ func (st *state) addChunk(sc spreadChunk) {
 func (u *upload) info() Info {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	st := &u.state
+	return u.state.info(u.id)
+}
+
+func (st *state) info(id string) Info {
 	i := Info{
-		ID: u.id, Owner: st.created.Owner, Size: st.created.Size, Meta: st.created.Meta,
-		Created: st.at, Expires: st.expires, Finished: st.finished, Blob: st.blob,
-		Offset: st.size + st.part.Len,
+		ID: id, Owner: st.created.Owner, Size: st.created.Size, Meta: st.created.Meta,
+		Created: st.at, Expires: st.expires, Finished: st.finished, Blob: st.blob, Named: st.named,
+		Concat: st.created.Concat, Parts: st.created.Parts, Offset: st.size + st.part.Len,
 	}
 	if st.finished {
 		i.Offset = st.blob.Size
@@ -114,10 +158,14 @@ func (u *upload) info() Info {
 	return i
 }
 
-// refs returns the chunks that are safe so far, the manifest too.
+// refs returns the chunks that are safe so far, the manifest too; none where a
+// record of the library names them by now.
 func (u *upload) refs() []blobs.Ref {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if u.state.named != (Named{}) {
+		return nil
+	}
 	refs := slices.Clone(u.state.chunks)
 	if u.state.finished {
 		refs = append(refs, u.state.blob.Ref)
@@ -143,40 +191,96 @@ func (s *Store) part(id string, chunk int) string {
 	return filepath.Join(s.cfg.Dir, fmt.Sprintf("%s.%d.part", id, chunk))
 }
 
-// step makes e durable and then true.
+// step makes e durable, here and at the keepers, and then true. Where too few
+// keepers have it, it is true here, and [blobs.ErrUnavailable].
 func (s *Store) step(u *upload, e entry) error {
+	if err := s.note(u, e); err != nil || e.local() {
+		return err
+	}
+	return s.share(u)
+}
+
+// note makes e durable and true here.
+func (s *Store) note(u *upload, e entry) error {
+	u.file.Lock()
+	defer u.file.Unlock()
+	if !u.isMine() {
+		return ErrMoved
+	}
+	return s.write(u, e)
+}
+
+// write appends e; u.file is held.
+func (s *Store) write(u *upload, e entry) error {
 	e.At = time.Now()
-	if err := appendEntry(s.journal(u.id), e); err != nil {
+	line, err := e.encode()
+	if err != nil {
+		return err
+	}
+	at, err := appendLines(s.journal(u.id), line)
+	if err != nil {
 		return err
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.state.apply(e, s.cfg.Expire)
+	u.state.apply(e, at, s.cfg.Expire)
 	return nil
 }
 
+func (u *upload) isMine() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.mine
+}
+
+// readState reads a journal from its file, and how many of its bytes are whole.
+func (s *Store) readState(path string) (st state, whole, size int64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return st, 0, 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return st, 0, 0, err
+	}
+	at := int64(0)
+	whole, err = readJournal(f, func(line []byte, e entry) error {
+		if (at == 0) != (e.Create != nil) {
+			return errBadEntry
+		}
+		st.apply(e, at, s.cfg.Expire)
+		at += int64(len(line))
+		return nil
+	})
+	if err == nil && whole == 0 {
+		err = errBadEntry
+	}
+	return st, whole, info.Size(), err
+}
+
 func (s *Store) loadUpload(id string) (*upload, error) {
-	data, err := os.ReadFile(s.journal(id))
+	st, whole, size, err := s.readState(s.journal(id))
 	if err != nil {
 		return nil, err
 	}
-	entries, whole := decodeJournal(data)
-	if len(entries) == 0 || entries[0].Create == nil {
-		return nil, errBadEntry
-	}
-	if whole < int64(len(data)) {
+	if whole < size {
 		if err := os.Truncate(s.journal(id), whole); err != nil {
 			return nil, err
 		}
 	}
-	u := &upload{id: id, turn: newTurn()}
-	for _, e := range entries {
-		u.state.apply(e, s.cfg.Expire)
-	}
-	if !u.state.finished {
+	u := newUpload(id)
+	u.state = st
+	// In a mesh, somebody else may have gone on meanwhile: Find asks.
+	u.mine = s.cfg.Peers == nil
+	if u.mine && !u.state.finished {
 		u.cut, err = s.resume(u)
 	}
 	return u, err
+}
+
+func newUpload(id string) *upload {
+	return &upload{id: id, turn: newTurn(), feeds: map[string]*feed{}, changed: make(chan struct{})}
 }
 
 // resume returns a cutter that stands where the journal and the part's file
@@ -260,14 +364,45 @@ func (s *Store) Create(ctx context.Context, n New) (Info, error) {
 		return Info{}, err
 	}
 	release()
-	e := entry{At: time.Now(), Create: &created{Owner: n.Owner, Size: n.Size, Meta: n.Meta}}
-	if err := createJournal(s.cfg.Dir, s.journal(n.ID), e); err != nil {
-		return Info{}, err
+	by := s.members().keepers(n.ID, s.cfg.Copies)
+	by.token = token{Gen: 1, Node: s.cfg.Self}
+	if len(by.Keepers) < by.Need {
+		return Info{}, fmt.Errorf("%w: %d can keep the record of an upload, %d are needed", blobs.ErrUnavailable, len(by.Keepers), by.Need)
 	}
-	u := &upload{id: n.ID, turn: newTurn()}
-	u.state.apply(e, s.cfg.Expire)
-	s.add(u)
+	u := newUpload(n.ID)
+	u.mine = true
+	u.turn.take() // not to be worked on before others know of it
+	defer u.turn.give()
+	if !s.addNew(u) {
+		return Info{}, fmt.Errorf("upload: there is an upload %q", n.ID)
+	}
+	if err := s.begin(u, n, by); err != nil {
+		s.dropEverywhere(ctx, u)
+		return Info{}, errors.Join(err, s.drop(u))
+	}
 	return u.info(), nil
+}
+
+// begin writes the first line, durably, here and at the keepers.
+func (s *Store) begin(u *upload, n New, by taken) error {
+	e := entry{At: time.Now(), Create: &created{Owner: n.Owner, Size: n.Size, Meta: n.Meta, Concat: n.Concat, Parts: n.Parts, Take: by}}
+	line, err := e.encode()
+	if err != nil {
+		return err
+	}
+	if len(line) > maxLine {
+		return fmt.Errorf("%w: the metadata of an upload", blobs.ErrTooLarge)
+	}
+	u.file.Lock()
+	err = writeJournal(s.journal(u.id), func(w io.Writer) error { _, err := w.Write(line); return err })
+	u.file.Unlock()
+	if err != nil {
+		return err
+	}
+	u.mu.Lock()
+	u.state.apply(e, 0, s.cfg.Expire)
+	u.mu.Unlock()
+	return s.share(u)
 }
 
 // Get returns how the upload stands.
@@ -303,7 +438,31 @@ func (s *Store) work(id string, f func(u *upload) error) error {
 	if _, err := s.get(id); err != nil {
 		return err // terminated meanwhile
 	}
+	defer s.tidy(u)
+	if !u.isMine() {
+		return ErrMoved
+	}
+	// A step that too few nodes have comes first.
+	if err := s.share(u); err != nil {
+		return err
+	}
 	return f(u)
+}
+
+// tidy removes what this node has of an upload that others go on with, but the
+// record. Who calls has the turn.
+func (s *Store) tidy(u *upload) {
+	if u.isMine() {
+		return
+	}
+	if u.cut != nil {
+		u.cut.stop()
+		u.cut = nil
+	}
+	parts, _ := filepath.Glob(filepath.Join(s.cfg.Dir, u.id+".*.part"))
+	for _, p := range parts {
+		os.Remove(p) // what stays goes with the record
+	}
 }
 
 // cutter returns u's cutter; who calls has the turn.
@@ -361,6 +520,9 @@ func (s *Store) append(ctx context.Context, u *upload, r io.Reader, limit int64)
 
 // stepBack makes the upload stand at what the journal and the disk agree on.
 func (s *Store) stepBack(u *upload, cause error) error {
+	if !u.isMine() {
+		return cause
+	}
 	u.cut = nil
 	_, err := s.cutter(u)
 	return errors.Join(cause, err)
@@ -403,8 +565,8 @@ func (s *Store) Finish(ctx context.Context, id string) (blob blobs.Blob, err err
 		if i.Size < 0 || i.Offset != i.Size {
 			return fmt.Errorf("%w: %d of %d bytes", ErrIncomplete, i.Offset, i.Size)
 		}
-		if time.Since(i.Created) > s.cfg.ConfirmAfter {
-			if err := s.cfg.Dest.Confirm(ctx, id, u.refs()); err != nil {
+		if refs := u.unsure(s.cfg.ConfirmAfter); len(refs) > 0 {
+			if err := s.cfg.Dest.Confirm(ctx, id, refs); err != nil {
 				return err
 			}
 		}
@@ -421,15 +583,38 @@ func (s *Store) Finish(ctx context.Context, id string) (blob blobs.Blob, err err
 	return blob, err
 }
 
+// unsure returns the chunks of which there may be too few copies by now: those
+// of an old upload, and those that a node took that is gone.
+func (u *upload) unsure(confirmAfter time.Duration) []blobs.Ref {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if time.Since(u.state.at) > confirmAfter {
+		return slices.Clone(u.state.chunks)
+	}
+	return slices.Clone(u.state.chunks[:u.state.inherited])
+}
+
+// SetNamed notes what the finished upload became: for an hour whoever asks for
+// it hears that, at any node.
+func (s *Store) SetNamed(ctx context.Context, id string, n Named) error {
+	return s.work(id, func(u *upload) error {
+		if !u.info().Finished {
+			return ErrIncomplete
+		}
+		return s.step(u, entry{Named: &n})
+	})
+}
+
 // Terminate gives up an upload that is not finished, with all its bytes. One
 // that is finished is [ErrFinished] and stays: a record may name its blob.
 func (s *Store) Terminate(ctx context.Context, id string) error {
 	var refs []blobs.Ref
 	err := s.work(id, func(u *upload) error {
-		if u.info().Finished {
+		if i := u.info(); i.Finished && i.Concat != Partial {
 			return ErrFinished
 		}
 		refs = u.refs()
+		s.dropEverywhere(ctx, u)
 		return s.drop(u)
 	})
 	if err == nil {
@@ -444,12 +629,18 @@ func (s *Store) Forget(id string) error {
 	if err != nil {
 		return err
 	}
+	s.dropEverywhere(context.Background(), u)
 	return s.drop(u)
 }
 
 // drop removes the upload's files and memory.
 func (s *Store) drop(u *upload) error {
 	s.remove(u.id)
+	u.file.Lock()
+	defer u.file.Unlock()
+	u.mu.Lock()
+	u.mine = false
+	u.mu.Unlock()
 	parts, err := filepath.Glob(filepath.Join(s.cfg.Dir, u.id+".*"))
 	if err != nil {
 		return err

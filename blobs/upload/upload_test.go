@@ -328,7 +328,7 @@ func FuzzDecodeJournal(f *testing.F) {
 		}
 		var st state
 		for _, e := range entries {
-			st.apply(e, time.Hour)
+			st.apply(e, 0, time.Hour)
 		}
 	})
 }

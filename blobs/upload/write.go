@@ -21,7 +21,8 @@ func (s *Store) Write(ctx context.Context, id string, r io.Reader, limit int64) 
 		defer s.Forget(id)
 	}
 	path := func(chunk int) string { return filepath.Join(s.cfg.Dir, fmt.Sprintf("%s.%d.part", work, chunk)) }
-	u := &upload{id: id, turn: newTurn()}
+	u := newUpload(id)
+	u.mine = true
 	u.turn.take() // not to be discarded before it is written
 	defer u.turn.give()
 	u.state.expires = time.Now().Add(s.cfg.Expire)
@@ -58,6 +59,7 @@ func (s *Store) Discard(ctx context.Context, id string) error {
 	}
 	defer u.turn.give()
 	refs := u.refs()
+	s.dropEverywhere(ctx, u)
 	if err := s.drop(u); err != nil {
 		return err
 	}
