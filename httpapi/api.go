@@ -14,7 +14,7 @@
 //
 // # Concurrency
 //
-// An API starts no goroutine. Streams of events end with their request's
+// An API starts no goroutine: run Run. Streams of events end with their request's
 // context: give the server a BaseContext that ends when the node closes.
 package httpapi
 
@@ -48,7 +48,6 @@ type API struct {
 	queue     *queueCache
 	streams   *streamLimit
 	tus       http.Handler // the protocol of resumable uploads
-	imported  *importedUploads
 	router    *httprouter.Router
 	caughtUp  atomic.Bool   // this node's state has been as new as the mesh's once
 	tick      time.Duration // between looks at what is not in the state; tests shorten it
@@ -68,7 +67,7 @@ func New(cfg Config) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &API{cfg: cfg, public: public, cookies: auth.NewCookies(cfg.MeshID, public, cfg.Now), tick: time.Second, streams: newStreamLimit(), imported: newImportedUploads(cfg.Now)}
+	a := &API{cfg: cfg, public: public, cookies: auth.NewCookies(cfg.MeshID, public, cfg.Now), tick: time.Second, streams: newStreamLimit()}
 	if a.sessions, err = auth.NewSessions(cfg.TokenKey, cfg.MeshID, cfg.Now); err != nil {
 		return nil, fmt.Errorf("httpapi: %w", err)
 	}

@@ -28,6 +28,7 @@ type Config struct {
 	Blobs    Blobs
 	Uploads  *upload.Store // bytes on their way in, in one go or resumable
 	Mesh     Mesh
+	Peers    Peers        // to pass requests on to other nodes; nil: there are none
 	Progress Progress     // nil: jobs under way show no progress
 	Formats  []Format     // what GET /formats answers
 	Purposes []Purpose    // and with them

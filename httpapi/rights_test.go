@@ -24,7 +24,7 @@ func TestRights(t *testing.T) {
 		"GET /media": users, "GET /media/:ref": owned, "HEAD /media/:ref": owned, "DELETE /media/:ref": owned, "GET /media/:ref/info": owned, "POST /media/:ref/url": owned,
 		"GET /trash": users, "DELETE /trash": {signIn, wrong, wrong, wrong}, "DELETE /trash/:id": owned, "POST /trash/:id/restore": owned,
 		"POST /upload": {signIn, 415, 415, 415}, "OPTIONS /files/": all, "POST /files/": {signIn, wrong, wrong, wrong},
-		"HEAD /files/:id": owned, "PATCH /files/:id": {signIn, wrong, wrong, wrong}, "DELETE /files/:id": {signIn, 204, none, none},
+		"HEAD /files/:id": owned, "PATCH /files/:id": {signIn, wrong, none, none}, "DELETE /files/:id": {signIn, 204, none, none},
 		"GET /formats": all, "POST /convert": {signIn, ok, none, none},
 		"GET /jobs": all, "GET /jobs/:id": owned, "DELETE /jobs/:id": owned, "PATCH /jobs/:id": owned,
 		"POST /jobs/:id/retry": {signIn, conflict, none, none}, "GET /jobs/:id/log": owned, "GET /queue/stats": users, "GET /workers/stats": all,

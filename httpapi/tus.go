@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/tus/tusd/v2/pkg/handler"
@@ -65,11 +64,12 @@ func (a *API) newTus() (http.Handler, error) {
 	}))), nil
 }
 
-// resumable answers one request of the tus protocol.
+// resumable answers one request of the tus protocol: here, or at the node that
+// goes on with the upload.
 func (c *call) resumable() error {
 	id := c.param("id")
-	if id != "" && c.r.Method != http.MethodDelete {
-		if answered, err := c.resumeFinished(id); answered || err != nil {
+	if id != "" {
+		if answered, err := c.resumeElsewhere(id); answered || err != nil {
 			return err
 		}
 	}
@@ -82,58 +82,96 @@ func (c *call) resumable() error {
 	return nil
 }
 
-// resumeFinished answers for an upload of which every byte is here: its sender
-// missed the last answer, or the mesh could not agree on its name then. It is
-// imported now. It returns whether the request is answered.
-func (c *call) resumeFinished(id string) (bool, error) {
-	if m, ok := c.api.imported.get(id, c.user()); ok {
-		return true, c.sendImported(m)
-	}
-	info, err := c.api.cfg.Uploads.Get(id)
-	if err != nil || info.Owner != string(c.user()) || info.Size < 0 || info.Offset != info.Size {
+// resumeElsewhere answers for an upload that is not only to be gone on with here:
+// another node does, or every byte came and its sender missed the last answer.
+// It returns whether the request is answered.
+func (c *call) resumeElsewhere(id string) (bool, error) {
+	ctx := c.r.Context()
+	info, node, err := c.api.cfg.Uploads.Find(ctx, id, string(c.user()))
+	switch {
+	case errors.Is(err, upload.ErrNotFound):
+		return true, statusProblem(http.StatusNotFound, "%s", tusDetails[http.StatusNotFound])
+	case errors.Is(err, upload.ErrBusy), errors.Is(err, upload.ErrMoved):
+		return true, unavailable.refusal("another node takes over this upload: try again in a moment")
+	case err != nil:
+		return true, err
+	case node != "":
+		return true, c.passOn(node)
+	case info.Named != upload.Named{} && c.r.Method != http.MethodDelete:
+		return true, c.sendImported(info.Named, info.Size)
+	case c.r.Method != http.MethodPatch || info.Concat == upload.Partial || !info.Complete():
 		return false, nil
 	}
-	m, err := c.importUpload(c.r.Context(), id)
+	// All bytes came, but the mesh could not agree on a name then: it can now.
+	done, index, err := c.api.importUpload(ctx, id)
 	if errors.Is(err, upload.ErrBusy) {
 		return false, nil // its last request is still under way: tusd waits for it
 	}
 	if err != nil {
-		return false, err
+		return true, err
 	}
-	return true, c.sendImported(m)
+	c.agreed(index)
+	return true, c.sendImported(done, info.Size)
 }
 
 // importUpload makes an upload of which every byte is here a file of its owner.
-func (c *call) importUpload(ctx context.Context, id string) (importedUpload, error) {
-	info, err := c.api.cfg.Uploads.Get(id)
+func (a *API) importUpload(ctx context.Context, id string) (upload.Named, uint64, error) {
+	info, err := a.cfg.Uploads.Get(id)
 	if err != nil {
-		return importedUpload{}, err
+		return upload.Named{}, 0, err
 	}
-	blob, err := c.api.cfg.Uploads.Finish(ctx, id)
+	blob, err := a.cfg.Uploads.Finish(ctx, id)
 	if err != nil {
-		return importedUpload{}, err
+		return upload.Named{}, 0, err
 	}
-	m, index, err := c.importBlob(ctx, id, uploadName(info.Meta), blob, info.Meta["replace"] == "true")
+	m, index, err := a.importBlob(ctx, state.UserID(info.Owner), id, uploadName(info.Meta), blob, info.Meta["replace"] == "true")
 	if err != nil {
-		return importedUpload{}, err
+		return upload.Named{}, 0, err
 	}
-	c.agreed(index)
-	done := importedUpload{owner: c.user(), media: m.ID, name: m.Name, size: info.Size}
-	c.api.imported.put(id, done)
-	return done, nil
+	done := upload.Named{Media: string(m.ID), Name: m.Name}
+	a.settled(id, a.cfg.Uploads.SetNamed(ctx, id, done))
+	return done, index, nil
+}
+
+// importAfter is how long an upload rests, complete but without a name, before
+// this node names it without being asked: its sender may believe that all is
+// done, or be gone.
+const importAfter = 5 * time.Second
+
+// Run names uploads whose bytes all came while the mesh could not agree, until
+// ctx ends, whose error it returns.
+func (a *API) Run(ctx context.Context) error {
+	tick := time.NewTicker(importAfter)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+			a.importComplete(ctx, importAfter)
+		}
+	}
+}
+
+func (a *API) importComplete(ctx context.Context, rested time.Duration) {
+	for _, i := range a.cfg.Uploads.Complete(rested) {
+		if _, _, err := a.importUpload(ctx, i.ID); err != nil && ctx.Err() == nil {
+			a.cfg.Logger.Info("complete upload not imported yet", "upload", i.ID, "err", err)
+		}
+	}
 }
 
 // sendImported answers for an upload that is in the library.
-func (c *call) sendImported(m importedUpload) error {
+func (c *call) sendImported(m upload.Named, size int64) error {
 	h := c.w.Header()
-	for name, value := range m.headers() {
+	for name, value := range namedHeaders(m) {
 		h.Set(name, value)
 	}
 	h.Set("Tus-Resumable", "1.0.0")
-	h.Set("Upload-Offset", strconv.FormatInt(m.size, 10))
+	h.Set("Upload-Offset", strconv.FormatInt(size, 10))
 	h.Set("Cache-Control", "no-store")
 	if c.r.Method == http.MethodHead {
-		h.Set("Upload-Length", strconv.FormatInt(m.size, 10))
+		h.Set("Upload-Length", strconv.FormatInt(size, 10))
 		c.w.WriteHeader(http.StatusOK)
 		return nil
 	}
@@ -156,7 +194,12 @@ func beginUpload(hook handler.HookEvent) (handler.HTTPResponse, handler.FileInfo
 	if err := c.api.imports(); err != nil {
 		return refuseTus(c, err)
 	}
+	if hook.Upload.IsFinal {
+		// Its parts are read and hashed before it is answered.
+		http.NewResponseController(c.w).SetWriteDeadline(time.Time{}) // not on every kind of connection
+	}
 	switch {
+	case hook.Upload.IsPartial: // is no file, and needs no name
 	case state.CheckMediaName(uploadName(hook.Upload.MetaData)) != nil:
 		return refuseTus(c, state.InvalidField("Upload-Metadata", "must name the file: filename, in base64"))
 	case hook.Upload.Size == 0 && !hook.Upload.SizeIsDeferred:
@@ -168,13 +211,17 @@ func beginUpload(hook handler.HookEvent) (handler.HTTPResponse, handler.FileInfo
 // finishUpload imports an upload whose last byte came, before its sender hears
 // that it was the last.
 func finishUpload(hook handler.HookEvent) (handler.HTTPResponse, error) {
+	if hook.Upload.IsPartial {
+		return handler.HTTPResponse{}, nil
+	}
 	c := callOf(hook.Context)
-	m, err := c.importUpload(hook.Context, hook.Upload.ID)
+	done, index, err := c.api.importUpload(hook.Context, hook.Upload.ID)
 	if err != nil {
 		answer, _, err := refuseTus(c, err)
 		return answer, err
 	}
-	return handler.HTTPResponse{Header: m.headers()}, nil
+	c.agreed(index)
+	return handler.HTTPResponse{Header: namedHeaders(done)}, nil
 }
 
 // refuseTus makes a refusal that tusd passes on as it is.
@@ -202,7 +249,7 @@ type tusWriter struct {
 // tusDetails: status of tusd's own refusals -> what to tell.
 var tusDetails = map[int]string{
 	http.StatusBadRequest:            "the request is not one of the tus protocol 1.0.0: a header is missing or wrong",
-	http.StatusNotFound:              "there is no such upload: it is finished, was given up, or is on another node",
+	http.StatusNotFound:              "there is no such upload: it was given up, expired, or its nodes cannot be reached",
 	http.StatusConflict:              "the upload goes on at another offset: ask for it with HEAD",
 	http.StatusPreconditionFailed:    "the header Tus-Resumable must be 1.0.0",
 	http.StatusRequestEntityTooLarge: "that is more than was announced, or larger than what is accepted here",
@@ -261,52 +308,7 @@ func (w *tusWriter) Write(b []byte) (int, error) {
 // Unwrap lets [http.ResponseController] reach the connection.
 func (w *tusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// importedUpload is what became of an upload.
-type importedUpload struct {
-	owner state.UserID
-	media state.MediaID
-	name  string
-	size  int64
-	at    time.Time
-}
-
-func (m importedUpload) headers() handler.HTTPHeader {
-	return handler.HTTPHeader{mediaIDHeader: string(m.media), mediaNameHeader: url.PathEscape(m.name)}
-}
-
-const (
-	keepImported = time.Hour
-	maxImported  = 10_000
-)
-
-// importedUploads remembers for a while what uploads became: a sender whose
-// last answer was lost asks for it.
-type importedUploads struct {
-	now func() time.Time
-
-	mu   sync.Mutex // guards done
-	done map[string]importedUpload
-}
-
-func newImportedUploads(now func() time.Time) *importedUploads {
-	return &importedUploads{now: now, done: map[string]importedUpload{}}
-}
-
-func (u *importedUploads) put(id string, m importedUpload) {
-	m.at = u.now()
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for old, was := range u.done {
-		if m.at.Sub(was.at) > keepImported || len(u.done) >= maxImported {
-			delete(u.done, old)
-		}
-	}
-	u.done[id] = m
-}
-
-func (u *importedUploads) get(id string, owner state.UserID) (importedUpload, bool) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	m, ok := u.done[id]
-	return m, ok && m.owner == owner
+// namedHeaders tell what an upload became.
+func namedHeaders(n upload.Named) handler.HTTPHeader {
+	return handler.HTTPHeader{mediaIDHeader: n.Media, mediaNameHeader: url.PathEscape(n.Name)}
 }

@@ -135,10 +135,11 @@ func (c *call) take(name string, replace bool, src io.Reader) error {
 	case err != nil:
 		return fmt.Errorf("store an upload: %w", err)
 	}
-	m, index, err := c.importBlob(c.r.Context(), id, name, blob, replace)
+	m, index, err := c.api.importBlob(c.r.Context(), c.user(), id, name, blob, replace)
 	if err != nil {
 		return err
 	}
+	c.api.settled(id, c.api.cfg.Uploads.Forget(id))
 	c.agreed(index)
 	return c.send(Uploaded{OK: true, Name: m.Name, ID: string(m.ID), Item: mediaOf(&m)})
 }
@@ -146,17 +147,17 @@ func (c *call) take(name string, replace bool, src io.Reader) error {
 // importBlob names a stored upload. Where it is refused for good its bytes go.
 // Where it is not known whether the name was agreed on, they stay: the collector
 // takes them if nothing names them.
-func (c *call) importBlob(ctx context.Context, id, name string, blob blobs.Blob, replace bool) (state.Media, uint64, error) {
-	m, index, err := c.api.cfg.Library.Import(ctx, c.user(), name, blob, replace)
+func (a *API) importBlob(ctx context.Context, owner state.UserID, id, name string, blob blobs.Blob, replace bool) (state.Media, uint64, error) {
+	m, index, err := a.cfg.Library.Import(ctx, owner, name, blob, replace)
 	if err == nil {
-		c.api.metrics.uploads.Inc()
-		return m, index, c.settled(c.api.cfg.Uploads.Forget(id))
+		a.metrics.uploads.Inc()
+		return m, index, nil
 	}
 	var refused *state.Error
 	if errors.As(err, &refused) {
 		switch refused.Kind {
 		case state.Invalid, state.NotMedia, state.Denied, state.NotFound, state.Conflict, state.Full:
-			c.settled(c.api.cfg.Uploads.Discard(context.WithoutCancel(ctx), id))
+			a.settled(id, a.cfg.Uploads.Discard(context.WithoutCancel(ctx), id))
 		}
 	}
 	return m, index, err
@@ -164,11 +165,10 @@ func (c *call) importBlob(ctx context.Context, id, name string, blob blobs.Blob,
 
 // settled logs what went wrong after an upload was decided: the answer stands,
 // and what is left behind expires.
-func (c *call) settled(err error) error {
+func (a *API) settled(id string, err error) {
 	if err != nil && !errors.Is(err, upload.ErrNotFound) {
-		c.api.cfg.Logger.Warn("upload left something behind", "req", c.w.id, "err", err)
+		a.cfg.Logger.Warn("upload left something behind", "upload", id, "err", err)
 	}
-	return nil
 }
 
 func (c *call) tooLarge() error {

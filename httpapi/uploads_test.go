@@ -10,7 +10,9 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -158,7 +160,7 @@ func TestResumableUpload(t *testing.T) {
 			t.Errorf("%s: %q", name, options.Get(name))
 		}
 	}
-	for _, extension := range []string{"creation", "termination", "expiration"} {
+	for _, extension := range []string{"creation", "creation-with-upload", "termination", "concatenation", "expiration"} {
 		if !strings.Contains(options.Get("Tus-Extension"), extension) {
 			t.Errorf("extensions are %q", options.Get("Tus-Extension"))
 		}
@@ -224,20 +226,141 @@ func TestResumableRefusals(t *testing.T) {
 	}
 	r.tus("ana", "HEAD", at, nil).want(404)
 
-	// All bytes came while the mesh could not agree: the next question imports them.
+	// All bytes came while the mesh could not agree: a question only reports, the
+	// next PATCH names them.
 	at = begin()
 	r.log.lead(false)
 	if r.tus("ana", "PATCH", at, "tune", "Content-Type", offsetType, "Upload-Offset", "0").want(503).header.Get("Retry-After") == "" {
 		t.Error("503 without Retry-After")
 	}
-	r.tus("ana", "HEAD", at, nil).want(503)
+	for range 2 {
+		if h := r.tus("ana", "HEAD", at, nil).want(200).header; h.Get("Upload-Offset") != "4" || h.Get("Malla-Media-Id") != "" {
+			t.Errorf("headers %v", h)
+		}
+	}
+	r.tus("ana", "PATCH", at, nil, "Content-Type", offsetType, "Upload-Offset", "4").want(503)
 	r.log.lead(true)
-	if id := r.tus("ana", "HEAD", at, nil).want(200).header.Get("Malla-Media-Id"); id == "" {
+	if id := r.tus("ana", "PATCH", at, nil, "Content-Type", offsetType, "Upload-Offset", "4").want(204).header.Get("Malla-Media-Id"); id == "" {
 		t.Error("the upload was not imported")
+	}
+	if id := r.tus("ana", "HEAD", at, nil).want(200).header.Get("Malla-Media-Id"); id == "" {
+		t.Error("HEAD does not tell what the upload became")
 	}
 	if list := read[MediaList](r.do(req{method: "GET", path: "/media", as: "ana"})); len(list.Objects) != 1 {
 		t.Errorf("the library has %v", list.Objects)
 	}
+}
+
+// TestCompleteUploadsAreNamedUnasked: a sender that believes HEAD (as
+// tus-js-client does) never comes back.
+func TestCompleteUploadsAreNamedUnasked(t *testing.T) {
+	r := newRig(t)
+	at := r.tus("ana", "POST", "/files/", nil, "Upload-Length", "4", "Upload-Metadata", meta("a.mp3")).want(201).header.Get("Location")
+	r.log.lead(false)
+	r.tus("ana", "PATCH", at, "tune", "Content-Type", offsetType, "Upload-Offset", "0").want(503)
+	r.api.importComplete(t.Context(), 0)
+	r.log.lead(true)
+	for range 2 {
+		r.api.importComplete(t.Context(), 0)
+		if list := read[MediaList](r.do(req{method: "GET", path: "/media", as: "ana"})); len(list.Objects) != 1 {
+			t.Errorf("the library has %v", list.Objects)
+		}
+	}
+}
+
+func TestConcatenation(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.MaxUpload = 100 << 20 })
+	whole := make([]byte, 2*blobs.ChunkSize+5000)
+	source := rand.NewChaCha8([32]byte{7})
+	source.Read(whole)
+	var parts []string
+	begin := 0
+	for _, end := range []int{blobs.ChunkSize, blobs.ChunkSize + 4000, len(whole)} {
+		piece := whole[begin:end]
+		begin = end
+		// Made, and its first bytes sent, in one request.
+		made := r.tus("ana", "POST", "/files/", piece[:1000], "Upload-Concat", "partial", "Upload-Length", fmt.Sprint(len(piece)), "Content-Type", offsetType).want(201)
+		at := made.header.Get("Location")
+		if made.header.Get("Upload-Offset") != "1000" {
+			t.Fatalf("headers %v", made.header)
+		}
+		if h := r.tus("ana", "HEAD", at, nil).want(200).header; h.Get("Upload-Concat") != "partial" || h.Get("Upload-Offset") != "1000" {
+			t.Errorf("headers %v", h)
+		}
+		final := "final;" + strings.Join(append(parts, at), " ")
+		r.tus("ana", "POST", "/files/", nil, "Upload-Concat", final, "Upload-Metadata", meta("a.mp4")).want(400) // it is not whole
+		r.tus("ana", "PATCH", at, piece[1000:], "Content-Type", offsetType, "Upload-Offset", "1000").want(204)
+		parts = append(parts, at)
+	}
+	if list := read[MediaList](r.do(req{method: "GET", path: "/media", as: "ana"})); len(list.Objects) != 0 {
+		t.Errorf("pieces are in the library: %v", list.Objects)
+	}
+	r.api.importComplete(t.Context(), 0)
+	final := "final;" + strings.Join(parts, " ")
+	r.tus("ana", "POST", "/files/", nil, "Upload-Concat", final).refused(400, "Upload-Metadata")
+	r.tus("bob", "POST", "/files/", nil, "Upload-Concat", final, "Upload-Metadata", meta("a.mp4")).want(404)
+	done := r.tus("ana", "POST", "/files/", nil, "Upload-Concat", final, "Upload-Metadata", meta("a.mp4")).want(201).header
+	got := r.do(req{method: "GET", path: "/media/" + done.Get("Malla-Media-Id"), as: "ana"}).want(200).body
+	if !bytes.Equal(got, whole) {
+		t.Errorf("%d bytes came back, not those that were sent", len(got))
+	}
+	if id := r.tus("ana", "HEAD", done.Get("Location"), nil).want(200).header.Get("Malla-Media-Id"); id != done.Get("Malla-Media-Id") {
+		t.Errorf("the final upload became %q", id)
+	}
+	// A finished file is no piece.
+	r.tus("ana", "POST", "/files/", nil, "Upload-Concat", "final;"+done.Get("Location"), "Upload-Metadata", meta("b.mp4")).want(400)
+	// The pieces may go; the file stays.
+	for _, at := range parts {
+		r.tus("ana", "DELETE", at, nil).want(204)
+		r.tus("ana", "HEAD", at, nil).want(404)
+	}
+}
+
+// FuzzTusHeaders sends headers of the protocol as nobody should: every answer
+// is a whole one, and what was not refused is told as it was announced.
+func FuzzTusHeaders(f *testing.F) {
+	f.Add("10", "0", "filename YS5tcDM=", "")
+	f.Add("-1", "-1", "filename", "partial")
+	f.Add("9223372036854775808", "18446744073709551615", "filename ====,x y z", "final;")
+	f.Add("0x10", "1e3", ",,, filename YS5tcDM=", "final;/files/ /files/../x http://[::1/files/a")
+	f.Add("", " ", "\xff \xff", "final;/files/none")
+	f.Add("4", "4", "filename YS5tcDM=,replace dHJ1ZQ==", "PARTIAL")
+	r := newRig(f)
+	r.token("ana")
+	f.Fuzz(func(t *testing.T, length, offset, metadata, concat string) {
+		send := func(method, path string, header ...string) *http.Response {
+			w := httptest.NewRecorder()
+			q := httptest.NewRequest(method, "http://node"+path, strings.NewReader("tune"))
+			q.Header.Set("Authorization", "Bearer "+r.tokens["ana"])
+			q.Header.Set("Tus-Resumable", "1.0.0")
+			for i := 0; i < len(header); i += 2 {
+				q.Header[header[i]] = []string{header[i+1]} // as it is
+			}
+			r.api.Handler().ServeHTTP(w, q)
+			res := w.Result()
+			if res.StatusCode == http.StatusInternalServerError {
+				t.Fatalf("%s %s %q: %d %s", method, path, header, res.StatusCode, w.Body)
+			}
+			if res.StatusCode >= 400 && method != http.MethodHead && res.Header.Get("Content-Type") != "application/problem+json" {
+				t.Errorf("%s %s %q: %d is no problem: %s", method, path, header, res.StatusCode, w.Body)
+			}
+			return res
+		}
+		made := send("POST", "/files/", "Upload-Length", length, "Upload-Metadata", metadata, "Upload-Concat", concat)
+		at := made.Header.Get("Location")
+		if made.StatusCode != http.StatusCreated {
+			return
+		}
+		head := send("HEAD", at)
+		if n, err := strconv.ParseInt(length, 10, 64); head.StatusCode != 200 || err != nil || n <= 0 || head.Header.Get("Upload-Length") != strconv.FormatInt(n, 10) || head.Header.Get("Upload-Offset") != "0" {
+			t.Errorf("length %q was taken as %v", length, head.Header)
+		}
+		patched := send("PATCH", at, "Upload-Offset", offset, "Content-Type", offsetType)
+		if n, err := strconv.ParseInt(offset, 10, 64); patched.StatusCode == http.StatusNoContent && (err != nil || n != 0) {
+			t.Errorf("bytes were taken at %q", offset)
+		}
+		send("DELETE", at)
+	})
 }
 
 // breaking is a network that breaks after so many bytes of requests, again and again.

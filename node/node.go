@@ -59,6 +59,7 @@ type Node struct {
 	formats []httpapi.Format
 	worker  *worker.Worker
 	leader  *leader
+	api     *httpapi.API
 	server  *http.Server
 	public  net.Listener // of the API
 	metrics *prometheus.Registry
@@ -180,8 +181,16 @@ func (n *Node) openBlobs() error {
 	n.life.opened("blobs", n.replica.Close)
 	n.metrics.MustRegister(diskMetrics{n.chunks, n.replica}, repairMetrics{n.replica})
 	n.link.Handle("/chunks/", n.replica.Handler())
-	n.uploads, err = upload.Open(upload.Config{Dir: filepath.Join(dir, "uploads"), Dest: n.replica, Logger: n.log})
-	return err
+	n.uploads, err = upload.Open(upload.Config{
+		Dir: filepath.Join(dir, "uploads"), Dest: n.replica, Logger: n.log,
+		Self: string(n.id), Peers: recordKeepers{n.peers}, Copies: n.cfg.Copies,
+	})
+	if err != nil {
+		return err
+	}
+	n.life.opened("uploads", n.uploads.Close)
+	n.link.Handle("/uploads/", n.uploads.Handler())
+	return nil
 }
 
 // openWork opens what probes and converts. A node without FFmpeg stores and
@@ -226,7 +235,7 @@ func (n *Node) openWork() error {
 // openAPI makes the server of the API and the pages.
 func (n *Node) openAPI() error {
 	api, err := httpapi.New(httpapi.Config{
-		State: n.state, Proposer: n.cluster, Library: n.library, Blobs: n.replica, Uploads: n.uploads, Mesh: n, Progress: n.peers,
+		State: n.state, Proposer: n.cluster, Library: n.library, Blobs: n.replica, Uploads: n.uploads, Mesh: n, Peers: n.peers, Progress: n.peers,
 		Formats: n.formats, Purposes: purposes(), Health: n.health, Imports: n.library.Imports, TokenKey: n.secret.Derive("token", 32), MeshID: n.secret.MeshID(), SetupToken: n.setupToken(),
 		SignupOpen: n.cfg.Signup == SignupOpen, PublicURL: n.cfg.PublicURL, MetricsToken: n.cfg.MetricsToken, TrashKeep: max(0, n.cfg.TrashKeep), Version: n.cfg.Version,
 		Pages: web.Handler(), PagesCSP: n.pagesCSP, Registerer: n.metrics, Gatherer: n.metrics, Logger: n.log,
@@ -234,6 +243,8 @@ func (n *Node) openAPI() error {
 	if err != nil {
 		return err
 	}
+	n.link.Handle("/files/", api.PeerHandler())
+	n.api = api
 	n.server = &http.Server{
 		Handler: api.Handler(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 		BaseContext: func(net.Listener) context.Context { return n.requests },
@@ -259,6 +270,7 @@ func (n *Node) Start() error {
 	n.life.run("scrub", n.scrub)
 	n.life.run("disk", n.chunks.Watch)
 	n.life.run("uploads", n.uploads.Run)
+	n.life.run("imports", n.api.Run)
 	n.life.run("worker", n.runWorker)
 	n.life.run("encoders", n.probeHardware)
 	n.life.serve("server", func() error {

@@ -8,7 +8,9 @@ import (
 	"sync"
 	"time"
 
+	"malla/blobs"
 	"malla/blobs/replica"
+	"malla/blobs/upload"
 	"malla/cluster"
 	"malla/cluster/state"
 	"malla/cluster/transport"
@@ -56,6 +58,20 @@ func (p *peers) Nodes() []replica.Peer {
 // Do implements [replica.Peers].
 func (p *peers) Do(ctx context.Context, node string, req *http.Request) (*http.Response, error) {
 	return p.link.Do(ctx, node, req)
+}
+
+// recordKeepers shows the nodes to package upload.
+type recordKeepers struct{ *peers }
+
+// Nodes implements [upload.Peers].
+func (p recordKeepers) Nodes() []upload.Peer {
+	var all []upload.Peer
+	for _, n := range p.peers.Nodes() {
+		all = append(all, upload.Peer{
+			Holder: blobs.Holder{ID: n.ID, Zone: n.Zone, Weight: n.Weight}, Alive: n.Alive, Takes: n.Alive && !n.Draining && !n.Full,
+		})
+	}
+	return all
 }
 
 // encoders are those of each member that converts, as bits.

@@ -57,9 +57,10 @@ func (s *Store) join(ctx context.Context, c *cutter, part blobs.Blob, last bool)
 		return err
 	}
 	defer r.Close()
+	aligned := c.partLen == 0 // its chunks are those of the whole, but for a short last one
 	for left := part.Size; left > 0; {
 		n := min(left, blobs.ChunkSize-c.partLen)
-		if c.partLen == 0 && (n == blobs.ChunkSize || last) {
+		if aligned && (n == blobs.ChunkSize || last) {
 			err = c.reuse(ctx, r, n)
 		} else {
 			err = c.fill(ctx, io.LimitReader(r, n), n)

@@ -44,6 +44,9 @@ type Info struct {
 	Parts    []string // of a final one
 }
 
+// Complete tells whether every byte came.
+func (i Info) Complete() bool { return i.Size >= 0 && i.Offset == i.Size }
+
 // An upload is one upload's memory.
 type upload struct {
 	id   string
@@ -419,6 +422,20 @@ func (s *Store) List(owner string) []Info {
 	var infos []Info
 	for _, u := range s.all() {
 		if i := u.info(); i.Owner == owner && !i.Finished && !i.Created.IsZero() {
+			infos = append(infos, i)
+		}
+	}
+	return infos
+}
+
+// Complete returns the uploads of this node of which every byte came that long
+// ago, and which nobody named in the library.
+func (s *Store) Complete(rested time.Duration) []Info {
+	var infos []Info
+	for _, u := range s.all() {
+		i := u.info()
+		last := i.Expires.Add(-s.cfg.Expire)
+		if u.isMine() && i.Complete() && !i.Created.IsZero() && i.Concat != Partial && i.Named == (Named{}) && time.Since(last) > rested {
 			infos = append(infos, i)
 		}
 	}
