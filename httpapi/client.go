@@ -239,16 +239,23 @@ func Transient(err error) bool {
 
 // patience waits longer after each failure in a row, as long as the server said
 // or up to eight seconds, and gives up after some.
-type patience struct{ failures int }
+type patience struct {
+	failures int
+	most     int // 0: mostFailures
+}
 
 const mostFailures = 6
 
 // wait returns nil when it is time to try again, and err when it is not worth it.
 func (p *patience) wait(ctx context.Context, err error) error {
-	if p.failures++; p.failures >= mostFailures || !Transient(err) {
+	most := p.most
+	if most == 0 {
+		most = mostFailures
+	}
+	if p.failures++; p.failures >= most || !Transient(err) {
 		return err
 	}
-	wait := 125 * time.Millisecond << p.failures
+	wait := min(125*time.Millisecond<<p.failures, 8*time.Second)
 	var told *Problem
 	if errors.As(err, &told) && told.RetryAfter > 0 {
 		wait = min(told.RetryAfter, 8*time.Second)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -21,38 +22,80 @@ type File struct {
 	Location string                // where an earlier try goes on; "": from the beginning
 	Started  func(location string) // hears where this try can be gone on with; nil: nobody
 	Progress func(sent int64)      // hears how much is there; nil: nobody
+	Moved    func(node string)     // hears at which node it goes on, when that is another one; nil: nobody
 }
 
+// mostUploadFailures in a row, without a byte that got through, end an upload:
+// a mesh that has lost a node is asked for more than half a minute.
+const mostUploadFailures = 10
+
 // UploadFile uploads a file so that nothing is sent twice when the network
-// breaks (tus 1.0.0): it goes on by itself, and where it gave up, a second call
-// with the Location of the first goes on. Where the node that has the first part
-// is gone for good, another one begins anew.
+// breaks or the node dies (tus 1.0.0): it goes on by itself, at the next node
+// where one does not answer. Where it gave up, a second call with the Location
+// of the first goes on.
 func (c *Client) UploadFile(ctx context.Context, f File) (Media, error) {
 	location := f.Location
-	var tries patience
+	tries := patience{most: mostUploadFailures}
 	for {
 		m, err := c.resume(ctx, f, &location, &tries)
 		if err == nil {
 			return m, nil
 		}
 		if isGone(err) && location != "" {
-			location = "" // it has expired there
+			location = "" // it has expired, or was given up
 			continue
 		}
-		if err := tries.wait(ctx, err); err != nil {
-			if location != "" && Transient(err) && len(c.Others) > 0 && tries.failures >= mostFailures {
-				location, tries.failures = "", 0 // that node is gone
-				continue
+		if hasStatus(err, http.StatusConflict) && tries.failures < mostUploadFailures {
+			tries.failures++ // a node took it over meanwhile, from the last chunk that is safe
+			continue
+		}
+		next := c.elsewhere(location)
+		if Transient(err) && next != location {
+			location = next
+			if f.Moved != nil {
+				f.Moved(hostOf(next))
 			}
+		}
+		if err := tries.wait(ctx, err); err != nil {
 			return Media{}, err
 		}
 	}
 }
 
+// elsewhere returns where the upload is asked for after its location failed: the
+// same path at the next node, which passes it on or takes it over.
+func (c *Client) elsewhere(location string) string {
+	u, err := url.Parse(location)
+	if err != nil || location == "" {
+		return location
+	}
+	nodes, _ := c.nodes()
+	at := slices.Index(nodes, hostOf(location)) // -1: it was begun at a node that is not known
+	next, err := url.Parse(nodes[(at+1)%len(nodes)])
+	if err != nil {
+		return location
+	}
+	u.Scheme, u.Host = next.Scheme, next.Host
+	return u.String()
+}
+
+// hostOf is the node of a location, as clients name it.
+func hostOf(location string) string {
+	u, err := url.Parse(location)
+	if err != nil {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
+}
+
 // isGone tells whether a node does not know an upload any more.
 func isGone(err error) bool {
+	return hasStatus(err, http.StatusNotFound) || hasStatus(err, http.StatusGone)
+}
+
+func hasStatus(err error, status int) bool {
 	var p *Problem
-	return errors.As(err, &p) && (p.Status == http.StatusNotFound || p.Status == http.StatusGone)
+	return errors.As(err, &p) && p.Status == status
 }
 
 // resume begins or goes on with the upload at *location, to its end.

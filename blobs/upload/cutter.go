@@ -26,7 +26,7 @@ type cutter struct {
 	dest   Dest
 	upload string
 	path   func(chunk int) string  // of the file that is filled
-	spread func(spreadChunk) error // is told of each chunk in order, when it is safe
+	spread func(spreadChunk) error // is told of each chunk in order, as soon as it is safe, by another goroutine
 
 	hashing *hashing // while it is filled
 
@@ -170,6 +170,11 @@ func (c *cutter) endChunk(ctx context.Context) error {
 	go func() {
 		err := c.dest.Spread(ctx, c.upload, f.ref, path)
 		release()
+		if err == nil {
+			// At once, not when the next part is full: what is not noted is
+			// lost with this node.
+			err = c.spread(f.spreadChunk)
+		}
 		f.done <- err
 	}()
 	c.flight = f
@@ -215,7 +220,7 @@ func (c *cutter) land() error {
 		return err
 	}
 	c.chunks = append(c.chunks, f.ref)
-	return c.spread(f.spreadChunk)
+	return nil
 }
 
 // finish spreads what is left and then the manifest.

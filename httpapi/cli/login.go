@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/term"
@@ -87,6 +88,18 @@ func (s *session) others(ctx context.Context) []string {
 		}
 	}
 	return others
+}
+
+// known are all other nodes that this session knows of: those of today, or where
+// nobody tells them those of the login.
+func (s *session) known(ctx context.Context) []string {
+	all := s.others(ctx)
+	for _, old := range s.account.Others {
+		if !slices.Contains(all, old) {
+			all = append(all, old)
+		}
+	}
+	return all
 }
 
 // LogoutCmd ends the user's sessions and forgets the token.

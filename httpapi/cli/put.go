@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/schollz/progressbar/v3"
@@ -20,14 +21,17 @@ import (
 type PutCmd struct {
 	Remote
 	Paths    []string `arg:"" name:"path" help:"Files, and folders with all media below them."`
-	Parallel int      `short:"p" default:"3" help:"How many files are on their way at once."`
+	Parallel int      `short:"p" default:"3" help:"How many files are on their way at once, at most 16."`
 }
 
 // Help is shown by --help.
 func (PutCmd) Help() string {
 	return `What is in your library already, byte for byte, is not sent again. What was cut
-off goes on where it stopped: run the same command once more. A name that other
-bytes have already gets a number: song (2).mp3.
+off goes on where it stopped: run the same command once more. Where the node that
+takes a file dies, it goes on at another one, with the last few megabytes again.
+Files of 8 MiB and more that were not finished are remembered for a week in
+uploads.json beside the login. A name that other bytes have already gets a
+number: song (2).mp3.
 
     malla put song.flac film.mkv
     malla put ~/Music --parallel 4`
@@ -54,6 +58,10 @@ func (c PutCmd) Run(env *Env) error {
 	if err != nil {
 		return err
 	}
+	if c.Parallel < 1 || c.Parallel > 16 {
+		return usage("--parallel %d: want 1 to 16", c.Parallel)
+	}
+	s.Others = s.known(env.ctx)
 	files, passed, err := find(c.Paths)
 	if err != nil {
 		return err
@@ -73,8 +81,9 @@ func (c PutCmd) Run(env *Env) error {
 	for _, f := range files {
 		total += f.size
 	}
-	p.bar = env.bytesBar(total, fmt.Sprintf("%d files", len(files)), c.JSON)
-	results := p.all(files, max(1, c.Parallel))
+	p.total = fmt.Sprintf("%d files", len(files))
+	p.bar = env.bytesBar(total, p.total, c.JSON)
+	results := p.all(files, c.Parallel)
 	p.bar.Clear()
 	return c.tell(env, results)
 }
@@ -104,8 +113,44 @@ type putting struct {
 	there   map[int64][]httpapi.Media // size -> items of the library
 	uploads *uploads
 
-	mu  sync.Mutex // guards what is printed
-	bar *progressbar.ProgressBar
+	mu    sync.Mutex // guards what is printed
+	bar   *progressbar.ProgressBar
+	total string // what the bar says of all files
+	under []*onItsWay
+}
+
+// onItsWay is a file that is being sent.
+type onItsWay struct {
+	name       string
+	sent, size int64
+}
+
+// begin and end say which files the bar speaks of.
+func (p *putting) begin(f *onItsWay) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.under = append(p.under, f)
+	p.describe()
+}
+
+func (p *putting) end(f *onItsWay) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.under = slices.DeleteFunc(p.under, func(o *onItsWay) bool { return o == f })
+	p.describe()
+}
+
+// describe tells how far each file is; p.mu is held.
+func (p *putting) describe() {
+	text := p.total
+	for _, f := range p.under {
+		name := []rune(plain(f.name))
+		if len(name) > 24 {
+			name = append(name[:23], '…')
+		}
+		text += fmt.Sprintf(" · %s %d%%", string(name), 100*f.sent/max(1, f.size))
+	}
+	p.bar.Describe(text)
 }
 
 // all uploads the files, several at once, and returns what became of each, in
@@ -148,11 +193,22 @@ func (p *putting) say(r result) {
 	}
 }
 
-// advance moves the bar.
-func (p *putting) advance(bytes int64) {
+// advance moves the bar, and what it says of the file.
+func (p *putting) advance(f *onItsWay, sent int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	bytes := sent - f.sent
+	f.sent = sent
+	p.describe()
 	p.bar.Add64(bytes)
+}
+
+// moved tells that a file goes on at another node.
+func (p *putting) moved(name, node string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.bar.Clear()
+	fmt.Fprintf(p.env.Stderr, "malla: no answer; %s goes on at %s\n", plain(name), plain(node))
 }
 
 // one uploads a file unless its bytes are there.
@@ -167,7 +223,7 @@ func (p *putting) one(f local) result {
 		r.err = err
 	case there:
 		r.Skipped = true
-		p.advance(f.size)
+		p.advance(&onItsWay{name: f.path, size: f.size}, f.size)
 	default:
 		m, r.err = p.send(f)
 	}
@@ -205,13 +261,13 @@ func (p *putting) send(f local) (httpapi.Media, error) {
 	if err != nil {
 		return httpapi.Media{}, err
 	}
-	var told int64
+	way := &onItsWay{name: filepath.Base(f.path), size: info.Size()}
+	p.begin(way)
+	defer p.end(way)
 	up := httpapi.File{
-		Name: filepath.Base(f.path), Body: file, Size: info.Size(),
-		Progress: func(sent int64) {
-			p.advance(sent - told)
-			told = sent
-		},
+		Name: way.name, Body: file, Size: info.Size(),
+		Progress: func(sent int64) { p.advance(way, sent) },
+		Moved:    func(node string) { p.moved(way.name, node) },
 	}
 	if info.Size() < largeFile {
 		return p.session.UploadFile(p.env.ctx, up)
