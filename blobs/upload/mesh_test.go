@@ -387,7 +387,7 @@ func TestTwoNodesTakeAtOnce(t *testing.T) {
 // TestUploadsGoOnWhateverHappens breaks and heals nodes at random while a
 // client sends to any of them, as clients do: ask for the offset, send from it.
 func TestUploadsGoOnWhateverHappens(t *testing.T) {
-	for seed := range uint64(4) {
+	for seed := range uint64(3) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		m := newMesh(t, 4)
 		const size = 6*blobs.ChunkSize + 99

@@ -2,8 +2,6 @@ package upload
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding"
 	"errors"
 	"fmt"
 	"io"
@@ -64,25 +62,6 @@ type upload struct {
 	changed chan struct{}      // closed, and another one made, when a feed gets on
 }
 
-// A state is what the journal says.
-type state struct {
-	created   created
-	at        time.Time // when it was created
-	expires   time.Time
-	taken     taken // who goes on with it
-	promised  token // steps of smaller ones are refused
-	inherited int   // how many of the chunks another node took
-	lines     int   // steps that other nodes have to know
-	last      int64 // where in the file the last of them begins
-	chunks    []blobs.Ref
-	size      int64  // of everything in chunks
-	whole     []byte // state of the hash of everything in chunks
-	part      partOnDisk
-	blob      blobs.Blob
-	finished  bool
-	named     Named
-}
-
 // A turn is a lock that can be refused.
 type turn chan struct{}
 
@@ -99,66 +78,10 @@ func (t turn) take() bool {
 
 func (t turn) give() { <-t }
 
-// keepNamed is for how long a client can ask what became of its upload.
-const keepNamed = time.Hour
-
-// apply takes the step whose line begins at that place of the file.
-func (st *state) apply(e entry, at int64, expire time.Duration) {
-	if e.Promise != nil {
-		st.promised = *e.Promise // says nothing of the client
-		return
-	}
-	st.expires = e.At.Add(expire)
-	if !e.local() {
-		st.lines, st.last = st.lines+1, at
-	}
-	switch {
-	case e.Create != nil:
-		st.created, st.at, st.taken = *e.Create, e.At, e.Create.Take
-	case e.Take != nil:
-		if e.Take.Node != st.taken.Node {
-			st.inherited = len(st.chunks)
-		}
-		st.taken = *e.Take
-	case e.Length != nil:
-		st.created.Size = *e.Length
-	case e.Chunk != nil:
-		st.addChunk(spreadChunk{e.Chunk.Ref, e.Chunk.Len, e.Chunk.Whole})
-	case e.Part != nil:
-		st.part = *e.Part
-	case e.Done != nil:
-		st.blob, st.finished = *e.Done, true
-	case e.Named != nil:
-		st.named = *e.Named
-		st.expires = e.At.Add(min(expire, keepNamed))
-	}
-	if st.taken.compare(st.promised) > 0 {
-		st.promised = st.taken.token
-	}
-}
-
-func (st *state) addChunk(sc spreadChunk) {
-	st.chunks, st.whole = append(st.chunks, sc.ref), sc.whole
-	st.size += sc.len
-	st.part = partOnDisk{}
-}
-
 func (u *upload) info() Info {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.state.info(u.id)
-}
-
-func (st *state) info(id string) Info {
-	i := Info{
-		ID: id, Owner: st.created.Owner, Size: st.created.Size, Meta: st.created.Meta,
-		Created: st.at, Expires: st.expires, Finished: st.finished, Blob: st.blob, Named: st.named,
-		Concat: st.created.Concat, Parts: st.created.Parts, Offset: st.size + st.part.Len,
-	}
-	if st.finished {
-		i.Offset = st.blob.Size
-	}
-	return i
 }
 
 // refs returns the chunks that are safe so far, the manifest too; none where a
@@ -236,115 +159,8 @@ func (u *upload) isMine() bool {
 	return u.mine
 }
 
-// readState reads a journal from its file, and how many of its bytes are whole.
-func (s *Store) readState(path string) (st state, whole, size int64, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return st, 0, 0, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return st, 0, 0, err
-	}
-	at := int64(0)
-	whole, err = readJournal(f, func(line []byte, e entry) error {
-		if (at == 0) != (e.Create != nil) {
-			return errBadEntry
-		}
-		st.apply(e, at, s.cfg.Expire)
-		at += int64(len(line))
-		return nil
-	})
-	if err == nil && whole == 0 {
-		err = errBadEntry
-	}
-	return st, whole, info.Size(), err
-}
-
-func (s *Store) loadUpload(id string) (*upload, error) {
-	st, whole, size, err := s.readState(s.journal(id))
-	if err != nil {
-		return nil, err
-	}
-	if whole < size {
-		if err := os.Truncate(s.journal(id), whole); err != nil {
-			return nil, err
-		}
-	}
-	u := newUpload(id)
-	u.state = st
-	// In a mesh, somebody else may have gone on meanwhile: Find asks.
-	u.mine = s.cfg.Peers == nil
-	if u.mine && !u.state.finished {
-		u.cut, err = s.resume(u)
-	}
-	return u, err
-}
-
 func newUpload(id string) *upload {
 	return &upload{id: id, turn: newTurn(), feeds: map[string]*feed{}, changed: make(chan struct{})}
-}
-
-// resume returns a cutter that stands where the journal and the part's file
-// agree, and makes the state say so.
-func (s *Store) resume(u *upload) (*cutter, error) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	st := &u.state
-	c := newCutter(s.cfg.Dest, u.id, func(chunk int) string { return s.part(u.id, chunk) }, func(sc spreadChunk) error {
-		return s.step(u, entry{Chunk: &chunkDone{Ref: sc.ref, Len: sc.len, Whole: sc.whole}})
-	})
-	if err := restoreHash(c.whole, st.whole); err != nil {
-		return nil, fmt.Errorf("resume upload: %w", err)
-	}
-	c.chunks = slices.Clone(st.chunks)
-	c.size = st.size
-	// Nothing is known of a part that a failed step left behind.
-	os.Remove(s.part(u.id, len(st.chunks)+1))
-	path := s.part(u.id, len(st.chunks))
-	if st.part.Chunk != len(st.chunks) || c.readPart(path, st.part) != nil {
-		st.part = partOnDisk{}
-		c.chunk.Reset()
-		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, err
-		}
-	}
-	return c, nil
-}
-
-func restoreHash(h any, state []byte) error {
-	if state == nil {
-		return nil
-	}
-	return h.(encoding.BinaryUnmarshaler).UnmarshalBinary(state)
-}
-
-var errOtherPart = errors.New("the part on the disk is not the one in the journal")
-
-// readPart hashes what is on the disk of the part that was filled last, cuts
-// off what was written later but not fsynced, and checks the rest.
-func (c *cutter) readPart(path string, want partOnDisk) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := f.Truncate(want.Len); err != nil {
-		return err
-	}
-	data, err := io.ReadAll(io.LimitReader(f, want.Len))
-	if err != nil {
-		return err
-	}
-	if blobs.Ref(sha256.Sum256(data)) != want.Sum {
-		return errOtherPart
-	}
-	c.chunk.Write(data)
-	c.whole.Write(data)
-	c.partLen = want.Len
-	c.size += want.Len
-	return nil
 }
 
 var validID = regexp.MustCompile(`^[0-9a-zA-Z_-]{1,64}$`) // it becomes a file's name

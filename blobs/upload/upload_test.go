@@ -1,6 +1,7 @@
 package upload
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
@@ -317,6 +318,18 @@ func FuzzDecodeJournal(f *testing.F) {
 	f.Add(append(bytes.Clone(whole), length...))
 	f.Add(whole[:len(whole)-2])
 	f.Add([]byte("\n00000000 \n"))
+	mesh := bytes.Clone(whole)
+	for _, e := range []entry{
+		{Take: &taken{token: token{2, "b"}, Keepers: []string{"b", "c"}, Need: 2}}, {Chunk: &chunkDone{Len: blobs.ChunkSize, Whole: []byte("state")}},
+		{Promise: &token{3, "c"}}, {Part: &partOnDisk{Chunk: 1, Len: 5}}, {Done: &blobs.Blob{Size: blobs.ChunkSize}}, {Named: &Named{"m", "a.mp4"}},
+	} {
+		line, err := e.encode()
+		if err != nil {
+			f.Fatal(err)
+		}
+		mesh = append(mesh, line...)
+	}
+	f.Add(mesh)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		entries, n := decodeJournal(data)
 		if n > int64(len(data)) || n > 0 && data[n-1] != '\n' {
@@ -329,6 +342,17 @@ func FuzzDecodeJournal(f *testing.F) {
 		var st state
 		for _, e := range entries {
 			st.apply(e, 0, time.Hour)
+		}
+		if st.inherited > len(st.chunks) || st.lines > len(entries) || st.promised.compare(st.taken.token) < 0 {
+			t.Fatalf("impossible state %+v", st)
+		}
+		// What is sent on is what was read, without the lines of one disk.
+		sent, err := io.ReadAll(&lineReader{src: bufio.NewReaderSize(bytes.NewReader(data), maxLine), left: st.lines})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, whole := decodeJournal(sent); len(again) != st.lines || whole != int64(len(sent)) {
+			t.Fatalf("%d of %d lines are sent", len(again), st.lines)
 		}
 	})
 }

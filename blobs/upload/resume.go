@@ -1,0 +1,94 @@
+package upload
+
+import (
+	"crypto/sha256"
+	"encoding"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"malla/blobs"
+)
+
+func (s *Store) loadUpload(id string) (*upload, error) {
+	st, whole, size, err := s.readState(s.journal(id))
+	if err != nil {
+		return nil, err
+	}
+	if whole < size {
+		if err := os.Truncate(s.journal(id), whole); err != nil {
+			return nil, err
+		}
+	}
+	u := newUpload(id)
+	u.state = st
+	// In a mesh, somebody else may have gone on meanwhile: Find asks.
+	u.mine = s.cfg.Peers == nil
+	if u.mine && !u.state.finished {
+		u.cut, err = s.resume(u)
+	}
+	return u, err
+}
+
+// resume returns a cutter that stands where the journal and the part's file
+// agree, and makes the state say so.
+func (s *Store) resume(u *upload) (*cutter, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	st := &u.state
+	c := newCutter(s.cfg.Dest, u.id, func(chunk int) string { return s.part(u.id, chunk) }, func(sc spreadChunk) error {
+		return s.step(u, entry{Chunk: &chunkDone{Ref: sc.ref, Len: sc.len, Whole: sc.whole}})
+	})
+	if err := restoreHash(c.whole, st.whole); err != nil {
+		return nil, fmt.Errorf("resume upload: %w", err)
+	}
+	c.chunks = slices.Clone(st.chunks)
+	c.size = st.size
+	// Nothing is known of a part that a failed step left behind.
+	os.Remove(s.part(u.id, len(st.chunks)+1))
+	path := s.part(u.id, len(st.chunks))
+	if st.part.Chunk != len(st.chunks) || c.readPart(path, st.part) != nil {
+		st.part = partOnDisk{}
+		c.chunk.Reset()
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func restoreHash(h any, state []byte) error {
+	if state == nil {
+		return nil
+	}
+	return h.(encoding.BinaryUnmarshaler).UnmarshalBinary(state)
+}
+
+var errOtherPart = errors.New("the part on the disk is not the one in the journal")
+
+// readPart hashes what is on the disk of the part that was filled last, cuts
+// off what was written later but not fsynced, and checks the rest.
+func (c *cutter) readPart(path string, want partOnDisk) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Truncate(want.Len); err != nil {
+		return err
+	}
+	data, err := io.ReadAll(io.LimitReader(f, want.Len))
+	if err != nil {
+		return err
+	}
+	if blobs.Ref(sha256.Sum256(data)) != want.Sum {
+		return errOtherPart
+	}
+	c.chunk.Write(data)
+	c.whole.Write(data)
+	c.partLen = want.Len
+	c.size += want.Len
+	return nil
+}
