@@ -56,7 +56,11 @@ func (c LsCmd) Run(env *Env) error {
 	if err := table(env.Stdout, rows); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(env.Stderr, "%d files, %s\n", len(items), size(total))
+	files := "files"
+	if len(items) == 1 {
+		files = "file"
+	}
+	_, err = fmt.Fprintf(env.Stderr, "%d %s, %s\n", len(items), files, size(total))
 	return err
 }
 
