@@ -7,7 +7,6 @@ import (
 	"net/http"
 
 	"github.com/tus/tusd/v2/pkg/handler"
-	"github.com/tus/tusd/v2/pkg/memorylocker"
 
 	"malla/blobs"
 )
@@ -17,12 +16,13 @@ import (
 type Tus struct {
 	store *Store
 	owner func(ctx context.Context) string
+	locks *locker
 }
 
 // NewTus returns s as a data store of tusd. Owner says who sent the request
 // that ctx belongs to; somebody else's uploads are not found.
 func NewTus(s *Store, owner func(ctx context.Context) string) *Tus {
-	return &Tus{store: s, owner: owner}
+	return &Tus{store: s, owner: owner, locks: newLocker()}
 }
 
 // UseIn makes composer use the store.
@@ -31,9 +31,7 @@ func (t *Tus) UseIn(composer *handler.StoreComposer) {
 	composer.UseTerminater(t)
 	composer.UseLengthDeferrer(t)
 	composer.UseConcater(t)
-	// Where a client comes back while its old request still hangs, the lock
-	// lets the new one interrupt the old one.
-	memorylocker.New().UseIn(composer)
+	composer.UseLocker(t.locks)
 }
 
 // NewUpload implements [handler.DataStore].
@@ -53,7 +51,7 @@ func (t *Tus) NewUpload(ctx context.Context, info handler.FileInfo) (handler.Upl
 	if err != nil {
 		return nil, t.store.tusError(err)
 	}
-	return &tusUpload{t.store, i.ID, i.Owner}, nil
+	return &tusUpload{t.store, t.locks, i.ID, i.Owner}, nil
 }
 
 // GetUpload implements [handler.DataStore].
@@ -62,7 +60,7 @@ func (t *Tus) GetUpload(ctx context.Context, id string) (handler.Upload, error) 
 	if _, err := t.store.Lookup(ctx, id, owner); err != nil {
 		return nil, t.store.tusError(err)
 	}
-	return &tusUpload{t.store, id, owner}, nil
+	return &tusUpload{t.store, t.locks, id, owner}, nil
 }
 
 // AsConcatableUpload implements [handler.ConcaterDataStore].
@@ -82,11 +80,13 @@ func (t *Tus) AsLengthDeclarableUpload(u handler.Upload) handler.LengthDeclarabl
 
 type tusUpload struct {
 	store *Store
+	locks *locker
 	id    string
 	owner string
 }
 
 func (u *tusUpload) WriteChunk(ctx context.Context, offset int64, src io.Reader) (int64, error) {
+	u.locks.reading(u.id)
 	n, err := u.store.Append(ctx, u.id, offset, src)
 	return n, u.store.tusError(err)
 }
