@@ -39,7 +39,13 @@ func TestFilesGoToTheSocketByTheKernel(t *testing.T) {
 		t.Fatal(err)
 	}
 	watched := &watchedListener{Listener: listener}
-	server := &http.Server{Handler: r.api.Handler()}
+	var serving sync.WaitGroup // a client may have all bytes before their count is noted
+	handler := r.api.Handler()
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		serving.Add(1)
+		defer serving.Done()
+		handler.ServeHTTP(w, r)
+	})}
 	go server.Serve(watched)
 	defer server.Close()
 	r.url = "http://" + listener.Addr().String()
@@ -61,6 +67,7 @@ func TestFilesGoToTheSocketByTheKernel(t *testing.T) {
 			if got := r.do(q).body; !bytes.Equal(got, content[row.from:row.to]) {
 				t.Fatalf("%d bytes, want %d", len(got), row.to-row.from)
 			}
+			serving.Wait()
 			if sent := watched.reset(); sent != int64(row.to-row.from-sniffed) {
 				t.Errorf("%d of %d bytes were sent from files", sent, row.to-row.from)
 			}
