@@ -56,11 +56,7 @@ func (c LsCmd) Run(env *Env) error {
 	if err := table(env.Stdout, rows); err != nil {
 		return err
 	}
-	files := "files"
-	if len(items) == 1 {
-		files = "file"
-	}
-	_, err = fmt.Fprintf(env.Stderr, "%d %s, %s\n", len(items), files, size(total))
+	_, err = fmt.Fprintf(env.Stderr, "%s, %s\n", files(len(items)), size(total))
 	return err
 }
 

@@ -23,6 +23,13 @@ func plain(s string) string {
 	}, s)
 }
 
+func files(n int) string {
+	if n == 1 {
+		return "1 file"
+	}
+	return fmt.Sprintf("%d files", n)
+}
+
 // table prints rows in aligned columns, the first row being their names. Cells
 // are made plain.
 func table(w io.Writer, rows [][]string) error {

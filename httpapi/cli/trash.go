@@ -147,7 +147,7 @@ func (c TrashRmCmd) Run(env *Env) error {
 	}
 	what := plain(c.Names[0])
 	if len(c.Names) > 1 {
-		what = fmt.Sprintf("%d files", len(c.Names))
+		what = files(len(c.Names))
 	}
 	if yes, err := sure(env, c.Yes, "Delete "+what+" for good?"); err != nil || !yes {
 		return err
@@ -204,13 +204,6 @@ func (c TrashEmptyCmd) Run(env *Env) error {
 	}
 	_, err = fmt.Fprintf(env.Stdout, "deleted %s for good\n", files(n))
 	return err
-}
-
-func files(n int) string {
-	if n == 1 {
-		return "1 file"
-	}
-	return fmt.Sprintf("%d files", n)
 }
 
 // sure asks before something that cannot be undone, unless told not to.
