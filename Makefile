@@ -30,7 +30,7 @@ build: ## build bin/malla
 	$(BUILD) -o bin/malla .
 
 test: ## everything: formatting, vet, staticcheck, all tests with the race detector
-	@.ci/install go ffmpeg chromium compiler checkers network
+	@.ci/install go ffmpeg chromium compiler checkers network filesystems
 	@$(MAKE) --no-print-directory lint
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 20m ./...
 

@@ -139,7 +139,7 @@ func TestAFolderThatWentAwayIsABrokenDisk(t *testing.T) {
 }
 
 func TestABrokenDiskIsTriedAgainByItself(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // its clock is its own: no time passes
 		s, disk := openMoody(t)
 		disk.set(syscall.EIO)
 		time.Sleep(time.Minute) // nobody looks: nobody knows
