@@ -51,6 +51,7 @@ type API struct {
 	router    *httprouter.Router
 	caughtUp  atomic.Bool   // this node's state has been as new as the mesh's once
 	tick      time.Duration // between looks at what is not in the state; tests shorten it
+	stall     time.Duration // stallTime; tests shorten it
 }
 
 // throttles slow down whoever guesses.
@@ -67,7 +68,7 @@ func New(cfg Config) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &API{cfg: cfg, public: public, cookies: auth.NewCookies(cfg.MeshID, public, cfg.Now), tick: time.Second, streams: newStreamLimit()}
+	a := &API{cfg: cfg, public: public, cookies: auth.NewCookies(cfg.MeshID, public, cfg.Now), tick: time.Second, stall: stallTime, streams: newStreamLimit()}
 	if a.sessions, err = auth.NewSessions(cfg.TokenKey, cfg.MeshID, cfg.Now); err != nil {
 		return nil, fmt.Errorf("httpapi: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 	"time"
@@ -32,13 +33,12 @@ var inline = map[string]bool{
 }
 
 const (
-	maxRange      = 128              // bytes of a Range header that is looked at
-	stallTime     = time.Minute      // that a reader may take for what it was sent
-	recheckEvery  = 2 * time.Second  // while an answer lasts: may it still
-	deadlineEvery = 10 * time.Second // how often the write deadline moves
-	minSpan       = 256 << 10        // bytes that a reader is sent before its pace is looked at again
-	maxSpan       = 4 << 20          // the same for a reader who takes each span within quickSpan
-	quickSpan     = 100 * time.Millisecond
+	maxRange     = 128             // bytes of a Range header that is looked at
+	stallTime    = time.Minute     // for which a reader may take nothing at all
+	recheckEvery = 2 * time.Second // while an answer lasts: may it still
+	minSpan      = 256 << 10       // bytes that a reader is sent before its pace is looked at again
+	maxSpan      = 4 << 20         // the same for a reader who takes each span within quickSpan
+	quickSpan    = 100 * time.Millisecond
 )
 
 // serveMedia answers with the bytes of an item, or the range that was asked for.
@@ -146,11 +146,13 @@ type spanReader interface {
 // watchedReader remembers why reading failed.
 type watchedReader struct {
 	blobs.Reader
-	err error
+	taken int64 // bytes that Read gave
+	err   error
 }
 
 func (r *watchedReader) Read(b []byte) (int, error) {
 	n, err := r.Reader.Read(b)
+	r.taken += int64(n)
 	return n, r.watch(err)
 }
 
@@ -161,27 +163,43 @@ func (r *watchedReader) watch(err error) error {
 	return err
 }
 
-// send writes the next n bytes at most to dst, in one span. Where that breaks
-// off, what is left of the span is read instead: that tells a broken disk, for
-// which another node stands in, from a reader who is gone.
+// send writes the next n bytes at most to dst, in one span, and stands behind
+// what dst took. Where that breaks off, what is left of the span is read instead:
+// that tells a broken disk, for which another node stands in, from a reader who
+// is gone. One who is only slow is told by the deadline.
 func (r *watchedReader) send(dst io.Writer, n int64) (int64, error) {
 	from, ok := r.Reader.(spanReader)
 	if !ok {
-		return io.CopyN(dst, r, n)
+		return r.copy(dst, n)
 	}
 	span, n, err := from.Span(n)
 	if err != nil {
 		return 0, r.watch(err)
 	}
-	sent, _ := io.Copy(dst, span) // which of the two failed is found out below
+	sent, late := io.Copy(dst, span) // which of the two failed is found out below
 	if sent == n {
 		return sent, nil
 	}
 	if _, err := r.Seek(sent-n, io.SeekCurrent); err != nil {
 		return sent, r.watch(err)
 	}
-	rest, err := io.CopyN(dst, r, n-sent)
+	if errors.Is(late, os.ErrDeadlineExceeded) { // files have no deadline: it is the connection's
+		return sent, late
+	}
+	rest, err := r.copy(dst, n-sent)
 	return sent + rest, err
+}
+
+// copy is send by way of Read.
+func (r *watchedReader) copy(dst io.Writer, n int64) (int64, error) {
+	before := r.taken
+	sent, err := io.CopyN(dst, r, n)
+	if ahead := r.taken - before - sent; ahead > 0 { // read, but not taken by dst
+		if _, err := r.Seek(-ahead, io.SeekCurrent); err != nil {
+			return sent, r.watch(err)
+		}
+	}
+	return sent, err
 }
 
 // pacedWriter gives up on readers that stall, and on those who may not read any
@@ -223,10 +241,12 @@ func (w *pacedWriter) ReadFrom(src io.Reader) (sent int64, err error) {
 		n, err := w.sendSpan(body, limited.N)
 		limited.N -= n
 		sent += n
-		if err == io.EOF {
+		switch {
+		case err == io.EOF:
 			return sent, nil // as a copy would end; ServeContent knows the length
-		}
-		if err != nil {
+		case n > 0 && errors.Is(err, os.ErrDeadlineExceeded):
+			w.slow()
+		case err != nil:
 			return sent, err
 		}
 	}
@@ -246,15 +266,22 @@ func (w *pacedWriter) sendSpan(body *watchedReader, n int64) (int64, error) {
 	return n, err
 }
 
+// slow is for a reader who did not take a span in time, but some of it: one who
+// filled its cache, and plays now. It gets small spans, and time for the next.
+func (w *pacedWriter) slow() {
+	w.span, w.moved = minSpan, time.Time{}
+}
+
 // justWriter hides that a writer is more.
 type justWriter struct{ io.Writer }
 
 // pace moves the deadline, and returns an error where the reader may not go on.
 func (w *pacedWriter) pace() error {
 	now := time.Now()
-	if now.Sub(w.moved) > deadlineEvery {
+	stall := w.call.api.stall
+	if every := stall / 6; now.Sub(w.moved) > every {
 		w.moved = now
-		http.NewResponseController(w.ResponseWriter).SetWriteDeadline(now.Add(deadlineEvery + stallTime)) // not on every kind of connection
+		http.NewResponseController(w.ResponseWriter).SetWriteDeadline(now.Add(every + stall)) // not on every kind of connection
 	}
 	if w.checked.IsZero() {
 		w.checked = now

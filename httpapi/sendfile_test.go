@@ -34,21 +34,7 @@ func TestFilesGoToTheSocketByTheKernel(t *testing.T) {
 	r := newRig(t)
 	item := r.put("ana", "song.mp3", string(content))
 	r.api.cfg.Blobs = files
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	watched := &watchedListener{Listener: listener}
-	var serving sync.WaitGroup // a client may have all bytes before their count is noted
-	handler := r.api.Handler()
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		serving.Add(1)
-		defer serving.Done()
-		handler.ServeHTTP(w, r)
-	})}
-	go server.Serve(watched)
-	defer server.Close()
-	r.url = "http://" + listener.Addr().String()
+	watched := r.watch(0)
 	const sniffed = 512 // bytes that net/http copies itself with the header
 	for _, row := range []struct {
 		name, ranges string
@@ -67,7 +53,7 @@ func TestFilesGoToTheSocketByTheKernel(t *testing.T) {
 			if got := r.do(q).body; !bytes.Equal(got, content[row.from:row.to]) {
 				t.Fatalf("%d bytes, want %d", len(got), row.to-row.from)
 			}
-			serving.Wait()
+			watched.serving.Wait() // a client may have all bytes before their count is noted
 			if sent := watched.reset(); sent != int64(row.to-row.from-sniffed) {
 				t.Errorf("%d of %d bytes were sent from files", sent, row.to-row.from)
 			}
@@ -193,8 +179,32 @@ func (b *openFiles) Close() error {
 // watchedListener counts the bytes that its connections were given as files.
 type watchedListener struct {
 	net.Listener
+	serving sync.WaitGroup // requests
+	buffer  int            // of what a connection is sent
+
 	mu   sync.Mutex // guards the field below
 	sent int64
+}
+
+// watch serves the API at another address, and watches the connections. Each has
+// a buffer of so many bytes for what it is sent; 0: what the kernel chooses.
+func (r *rig) watch(buffer int) *watchedListener {
+	r.t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	watched := &watchedListener{Listener: listener, buffer: buffer}
+	handler := r.api.Handler()
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		watched.serving.Add(1)
+		defer watched.serving.Done()
+		handler.ServeHTTP(w, r)
+	})}
+	go server.Serve(watched)
+	r.t.Cleanup(func() { server.Close() })
+	r.url = "http://" + listener.Addr().String()
+	return watched
 }
 
 func (l *watchedListener) Accept() (net.Conn, error) {
@@ -202,7 +212,11 @@ func (l *watchedListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &watchedConn{c.(*net.TCPConn), l}, nil
+	tcp := c.(*net.TCPConn)
+	if l.buffer > 0 {
+		tcp.SetWriteBuffer(l.buffer)
+	}
+	return &watchedConn{tcp, l}, nil
 }
 
 // reset returns how many bytes were sent since the last time.
