@@ -53,7 +53,7 @@ func newRig(t testing.TB, change ...func(*Config)) *rig {
 	r := &rig{t: t, clock: &clock{now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}, tokens: map[string]string{}, logged: &lockedBuffer{}}
 	r.log = &oneNode{State: state.New()}
 	r.disk = &folder{dir: t.TempDir()}
-	uploads, err := upload.Open(upload.Config{Dir: t.TempDir(), Dest: r.disk})
+	uploads, err := upload.Open(upload.Config{Dir: t.TempDir(), Dest: r.disk, Self: "n1", Peers: alone{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,6 +88,15 @@ func newRig(t testing.TB, change ...func(*Config)) *rig {
 	})
 	r.url = server.URL
 	return r
+}
+
+// alone is how a node alone keeps the records of uploads.
+type alone struct{}
+
+func (alone) Nodes() []upload.Peer { return nil }
+
+func (alone) Do(context.Context, string, *http.Request) (*http.Response, error) {
+	return nil, errors.New("no such node")
 }
 
 // req is a request of a test. A body that is no text, bytes or reader is sent as JSON.

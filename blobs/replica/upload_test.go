@@ -2,8 +2,10 @@ package replica_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
+	"net/http"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -18,9 +20,18 @@ import (
 	"malla/blobs/upload"
 )
 
+// noKeepers are no other nodes: what is written in one go has no record.
+type noKeepers struct{}
+
+func (noKeepers) Nodes() []upload.Peer { return nil }
+
+func (noKeepers) Do(context.Context, string, *http.Request) (*http.Response, error) {
+	return nil, errors.New("no such node")
+}
+
 func (nd *node) uploads() *upload.Store {
 	nd.mesh.t.Helper()
-	s, err := upload.Open(upload.Config{Dir: filepath.Join(nd.dir, "uploads"), Dest: nd.Replica})
+	s, err := upload.Open(upload.Config{Dir: filepath.Join(nd.dir, "uploads"), Dest: nd.Replica, Self: nd.id, Peers: noKeepers{}})
 	if err != nil {
 		nd.mesh.t.Fatal(err)
 	}

@@ -8,16 +8,12 @@ import (
 // keep adds the lines of r to the record that this node keeps for another one;
 // from line 0 on they replace it. With errBehind it returns how many are here.
 func (s *Store) keep(id string, t token, from int, r io.Reader) (*upload, int, error) {
-	u, err := s.get(id)
-	if err != nil {
-		if from > 0 {
-			return nil, 0, errBehind
-		}
-		u = s.getOrAdd(id)
-		defer s.removeEmpty(u)
+	if _, err := s.get(id); err != nil && from > 0 {
+		return nil, 0, errBehind
 	}
-	u.file.Lock()
+	u := s.fileOf(id)
 	defer u.file.Unlock()
+	defer s.removeEmpty(u)
 	u.mu.Lock()
 	st := &u.state
 	lines, promised, same := st.lines, st.promised, t == st.taken.token
@@ -35,6 +31,19 @@ func (s *Store) keep(id string, t token, from int, r io.Reader) (*upload, int, e
 		return u, lines, s.keepMore(u, r)
 	}
 	return u, 0, s.replace(u, t, r)
+}
+
+// fileOf locks the file of the id's upload, of which nothing may be known here
+// yet; the caller unlocks it.
+func (s *Store) fileOf(id string) *upload {
+	for {
+		u := s.getOrAdd(id)
+		u.file.Lock()
+		if s.knows(u) {
+			return u
+		}
+		u.file.Unlock() // dropped meanwhile: what is written would belong to nobody
+	}
 }
 
 // keepMore appends lines of who goes on with the upload; u.file is held.
@@ -128,7 +137,7 @@ func (s *Store) promise(u *upload, t token) (claim, error) {
 	defer u.file.Unlock()
 	c := s.claim(u)
 	switch {
-	case c.Lines == 0:
+	case c.Lines == 0, !s.knows(u):
 		return c, ErrNotFound
 	case t.compare(c.Promised) <= 0:
 		return c, ErrMoved

@@ -48,6 +48,9 @@ type taken struct {
 // enough that one of them has every step that counted.
 func (t taken) fence() int { return max(1, len(t.Keepers)-t.Need+1) }
 
+// majority is how many of so many copies make a step count.
+func majority(copies int) int { return copies/2 + 1 }
+
 // members is who is there at one moment, for one decision.
 type members struct {
 	self  string
@@ -57,9 +60,6 @@ type members struct {
 
 func (s *Store) members() members {
 	m := members{self: s.cfg.Self, nodes: map[string]Peer{}, takes: 1}
-	if s.cfg.Peers == nil {
-		return m
-	}
 	for _, p := range s.cfg.Peers.Nodes() {
 		if p.ID == m.self {
 			continue
@@ -77,7 +77,7 @@ func (s *Store) members() members {
 func (m members) keepers(id string, copies int) taken {
 	copies = max(1, min(copies, m.takes))
 	order := m.order(id, copies-1, func(p Peer) bool { return p.Takes })
-	return taken{Keepers: append([]string{m.self}, order[:min(copies-1, len(order))]...), Need: copies/2 + 1}
+	return taken{Keepers: append([]string{m.self}, order[:min(copies-1, len(order))]...), Need: majority(copies)}
 }
 
 // order lists the other living nodes that pass the filter, as the id places them.

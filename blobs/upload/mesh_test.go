@@ -316,13 +316,7 @@ func TestTerminatedUploadsLeaveNoRecord(t *testing.T) {
 		id := create(t, a.Store, 2*blobs.ChunkSize)
 		appendAll(t, a.Store, id, 0, blobstest.Bytes(blobs.ChunkSize+10, 1))
 		m.wantRecords(id, 3)
-		held := 0
-		for range b.Held {
-			held++
-		}
-		if held != 0 && held != 1 {
-			t.Errorf("b holds %d chunks", held)
-		}
+		b.wantHeld(1)
 		if err := end(id); err != nil {
 			t.Fatal(err)
 		}
@@ -339,15 +333,13 @@ func TestRecordsExpire(t *testing.T) {
 	id := create(t, a.Store, 2*blobs.ChunkSize)
 	appendAll(t, a.Store, id, 0, blobstest.Bytes(blobs.ChunkSize+10, 1))
 	m.wantRecords(id, 3)
-	held := 0
-	for range b.Held {
-		held++
-	}
+	b.wantHeld(1)
 	a.set(true, true)
 	if n := b.Expire(t.Context(), time.Now().Add(25*time.Hour)); n != 1 {
 		t.Errorf("%d records expired, want 1", n)
 	}
 	wantEmpty(t, b.dir)
+	b.wantHeld(0)
 	if len(m.dest.discarded[id]) != 0 {
 		t.Error("a node that only keeps the record removed chunks")
 	}

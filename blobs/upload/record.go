@@ -48,9 +48,11 @@ func (s *Store) share(u *upload) error {
 	}
 }
 
-// feedAll makes sure that every keeper is being told what it lacks. It returns
+// feedAll makes sure that every keeper is being told what it lacks, and every
+// living one of before, which do not count. It returns
 // how many lines there are, and how many others have to have them.
 func (s *Store) feedAll(u *upload) (lines, need int, err error) {
+	m := s.members()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -58,10 +60,17 @@ func (s *Store) feedAll(u *upload) (lines, need int, err error) {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.stop == nil && len(u.state.taken.Keepers) > 1 {
+	if u.stop == nil && len(u.state.taken.Keepers)+len(u.state.former) > 1 {
 		u.feedCtx, u.stop = context.WithCancel(s.ctx)
 	}
-	for _, id := range u.state.taken.Keepers {
+	// Who kept it before has to hear that it goes on here, and what became of it.
+	told := slices.Clone(u.state.taken.Keepers)
+	for _, id := range u.state.former {
+		if !m.dead(id) {
+			told = append(told, id)
+		}
+	}
+	for _, id := range told {
 		if id == s.cfg.Self {
 			continue
 		}
@@ -201,21 +210,19 @@ func (u *upload) allFeeds() []*feed {
 	return all
 }
 
-// dropEverywhere makes the keepers forget the upload. One that cannot be
-// reached forgets it when its time is over.
+// dropEverywhere makes all living nodes forget the upload: who kept it under an
+// earlier token is not known for sure. One that cannot be reached forgets it when
+// its time is over.
 func (s *Store) dropEverywhere(ctx context.Context, u *upload) {
 	u.endFeeds()
 	u.mu.Lock()
 	by := u.state.taken
 	mine := u.mine
-	nodes := make([]string, 0, len(u.feeds))
-	for id := range u.feeds {
-		nodes = append(nodes, id)
-	}
 	u.mu.Unlock()
-	if !mine {
-		return
+	if !mine || by.Node == "" {
+		return // another node does it, or there is no record
 	}
+	nodes := s.members().order(u.id, 0, func(Peer) bool { return true })
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Patience)
 	defer cancel()
 	var wg sync.WaitGroup

@@ -23,13 +23,8 @@ func (s *Store) loadUpload(id string) (*upload, error) {
 		}
 	}
 	u := newUpload(id)
-	u.state = st
-	// In a mesh, somebody else may have gone on meanwhile: Find asks.
-	u.mine = s.cfg.Peers == nil
-	if u.mine && !u.state.finished {
-		u.cut, err = s.resume(u)
-	}
-	return u, err
+	u.state = st // not mine: somebody else may have gone on meanwhile, and Find asks
+	return u, nil
 }
 
 // resume returns a cutter that stands where the journal and the part's file

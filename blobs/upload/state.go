@@ -2,6 +2,7 @@ package upload
 
 import (
 	"os"
+	"slices"
 	"time"
 
 	"malla/blobs"
@@ -12,11 +13,12 @@ type state struct {
 	created   created
 	at        time.Time // when it was created
 	expires   time.Time
-	taken     taken // who goes on with it
-	promised  token // steps of smaller ones are refused
-	inherited int   // how many of the chunks another node took
-	lines     int   // steps that other nodes have to know
-	last      int64 // where in the file the last of them begins
+	taken     taken    // who goes on with it
+	former    []string // who kept the record before, and does not now
+	promised  token    // steps of smaller ones are refused
+	inherited int      // how many of the chunks another node took
+	lines     int      // steps that other nodes have to know
+	last      int64    // where in the file the last of them begins
 	chunks    []blobs.Ref
 	size      int64  // of everything in chunks
 	whole     []byte // state of the hash of everything in chunks
@@ -46,6 +48,9 @@ func (st *state) apply(e entry, at int64, expire time.Duration) {
 		if e.Take.Node != st.taken.Node {
 			st.inherited = len(st.chunks)
 		}
+		st.former = slices.DeleteFunc(append(st.former, st.taken.Keepers...), func(id string) bool { return slices.Contains(e.Take.Keepers, id) })
+		slices.Sort(st.former)
+		st.former = slices.Compact(st.former)
 		st.taken = *e.Take
 	case e.Length != nil:
 		st.created.Size = *e.Length

@@ -22,9 +22,10 @@
 //
 // # In a mesh
 //
-// Exactly one node goes on with an upload; its journal is kept by as many nodes
-// as there are copies of a chunk, and a step counts when a majority of them has
-// it. Another node takes over when that one does not answer: see takeover.go.
+// One node goes on with an upload; its journal is kept by as many nodes as there
+// are copies of a chunk, and a step counts when a majority of them has it. Another
+// node takes over when that one does not answer. In a mesh in two parts both may
+// go on for a while: see takeover.go.
 package upload
 
 import (
@@ -84,12 +85,12 @@ type Config struct {
 	Logger *slog.Logger // nil discards
 
 	Self   string // id of this node
-	Peers  Peers  // who else keeps records; nil: nobody
+	Peers  Peers  // who else keeps records, this node as well
 	Copies int    // of each record that should be; default 3
 	// Patience is how long another node may take to answer. Default 3 seconds.
 	Patience time.Duration
 
-	Expire time.Duration // how long an upload may rest before it is terminated; default 24 hours
+	Expire time.Duration // how long an upload may rest before it is forgotten; default 24 hours
 	// ConfirmAfter is the age from which the chunks of an upload are
 	// confirmed before it is finished. It must stay well under the grace time
 	// of the collector. Default 12 hours.
@@ -112,6 +113,9 @@ type Store struct {
 // Open returns the store in cfg.Dir with the unfinished uploads of before.
 // Close it.
 func Open(cfg Config) (*Store, error) {
+	if cfg.Self == "" || cfg.Peers == nil {
+		return nil, errors.New("open uploads: Self and Peers must be set, on a node alone too")
+	}
 	if cfg.Expire == 0 {
 		cfg.Expire = 24 * time.Hour
 	}
@@ -224,7 +228,16 @@ func (s *Store) getOrAdd(id string) *upload {
 	return u
 }
 
-// removeEmpty forgets u where still nothing is known of it.
+// knows tells whether u is still the upload of its id here: one that was dropped
+// takes no more lines.
+func (s *Store) knows(u *upload) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.uploads[u.id] == u
+}
+
+// removeEmpty forgets u where still nothing is known of it; u.file is held, so
+// that nobody is writing its first line.
 func (s *Store) removeEmpty(u *upload) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -263,7 +276,7 @@ func (s *Store) Held(yield func(blobs.Ref) bool) {
 	}
 }
 
-// Run expires uploads that nobody continues until ctx ends, whose error it
+// Run forgets uploads that nobody continues until ctx ends, whose error it
 // returns.
 func (s *Store) Run(ctx context.Context) error {
 	tick := time.NewTicker(min(10*time.Minute, s.cfg.Expire))
@@ -280,23 +293,22 @@ func (s *Store) Run(ctx context.Context) error {
 	}
 }
 
-// Expire ends the uploads whose time was over at now and returns how many:
-// unfinished ones are terminated, finished ones only forgotten, since a record
-// may name their blob. Of those that another node goes on with only the record
-// here goes.
+// Expire forgets the uploads whose time was over at now and returns how many.
+// Their records and parts go, but no chunk: another node may have finished the
+// upload without this one hearing of it, and a film be made of them. What nothing
+// names the collector takes when its grace time is over.
 func (s *Store) Expire(ctx context.Context, now time.Time) int {
 	n := 0
 	for _, u := range s.all() {
 		if at := u.info().Expires; at.IsZero() || !at.Before(now) {
 			continue
 		}
-		err := s.Terminate(ctx, u.id)
-		switch {
-		case errors.Is(err, ErrFinished):
-			err = s.Forget(u.id)
-		case errors.Is(err, ErrMoved):
-			err = s.drop(u)
+		if !u.turn.take() {
+			continue // somebody works on it after all
 		}
+		s.dropEverywhere(ctx, u)
+		err := s.drop(u)
+		u.turn.give()
 		if err != nil {
 			s.cfg.Logger.Warn("upload not expired", "upload", u.id, "err", err)
 			continue

@@ -24,9 +24,12 @@ import (
 // The one before, slow or cut off, is refused by those keepers at its next step,
 // and one that restarts takes its own uploads in the same way before it goes on.
 //
-// A keeper that the mesh has given up counts as if it had promised: an upload
-// would rather go on at two nodes of a mesh in two parts than at none. Chunks are
-// named by their hash and importing twice names one file, so nothing is at stake.
+// A keeper that the mesh has given up counts as if it had promised, once every
+// living one has answered: an upload would rather go on at two nodes of a mesh in
+// two parts than at none. Chunks are named by their hash and importing twice names
+// one file; but one of the two does not know what became of the other's, so nobody
+// removes chunks before the keepers agreed ([Store.verify]), and who kept the
+// record before is told by whoever goes on.
 
 // Find returns how the owner's upload stands and which node goes on with it; ""
 // is this one, which took it if nobody else answered that it does. What was
@@ -45,18 +48,48 @@ func (s *Store) Find(ctx context.Context, id, owner string) (info Info, node str
 		}
 	}
 	best, err := s.locate(ctx, id)
-	switch {
-	case err != nil:
+	if err != nil {
 		return Info{}, "", err
-	case best.Info.Owner != owner:
-		return Info{}, "", ErrNotFound
-	case best.Info.Named != Named{}:
-		return best.Info, "", nil
-	case best.Mine && best.from != s.cfg.Self:
-		return best.Info, best.from, nil
+	}
+	if node, known, err := s.whoAnswers(best, owner); known || err != nil {
+		return best.Info, node, err
 	}
 	info, err = s.take(ctx, id, best)
 	return info, "", err
+}
+
+// FindOnly is Find at a node that must not take an upload over, since it could
+// not import it: where nobody goes on with it, it is [blobs.ErrUnavailable].
+func (s *Store) FindOnly(ctx context.Context, id, owner string) (info Info, node string, err error) {
+	if u, err := s.get(id); err == nil && u.isMine() {
+		return s.Find(ctx, id, owner) // it is here already
+	}
+	if !validID.MatchString(id) {
+		return Info{}, "", ErrNotFound
+	}
+	best, err := s.locate(ctx, id)
+	if err != nil {
+		return Info{}, "", err
+	}
+	node, known, err := s.whoAnswers(best, owner)
+	if err == nil && !known {
+		err = fmt.Errorf("%w: no living node goes on with the upload, and this one does not take it", blobs.ErrUnavailable)
+	}
+	return best.Info, node, err
+}
+
+// whoAnswers tells which node answers for what locate found; it is known unless
+// a node has to take the upload first.
+func (s *Store) whoAnswers(best claim, owner string) (node string, known bool, err error) {
+	switch {
+	case best.Info.Owner != owner:
+		return "", false, ErrNotFound
+	case best.Info.Named != Named{}:
+		return "", true, nil
+	case best.Mine && best.from != s.cfg.Self:
+		return best.from, true, nil
+	}
+	return "", false, nil
 }
 
 // Lookup is Find that takes nothing over.
@@ -88,6 +121,10 @@ func (s *Store) settle(ctx context.Context, u *upload) error {
 	m := s.members()
 	fit := m.keepers(u.id, s.cfg.Copies)
 	if err := s.verify(ctx, u, c); err != nil {
+		if errors.Is(err, ErrNotFound) && u.turn.take() {
+			defer u.turn.give()
+			err = errors.Join(err, s.drop(u))
+		}
 		return err
 	}
 	if !u.turn.take() {
@@ -101,47 +138,72 @@ func (s *Store) settle(ctx context.Context, u *upload) error {
 }
 
 // verify asks as many keepers as a step needs, one of which would know if another
-// node had taken the upload. Then it is ErrMoved.
+// node had taken the upload. Then it is ErrMoved. ErrNotFound tells that so many
+// have forgotten what they had that no step could count any more: another node
+// took the upload and ended it.
 func (s *Store) verify(ctx context.Context, u *upload, c claim) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	others := slices.DeleteFunc(slices.Clone(c.Taken.Keepers), func(id string) bool { return id == s.cfg.Self })
-	answers := make(chan error, len(others))
-	for _, node := range others {
+	m := s.members()
+	var living []string
+	for _, node := range c.Taken.Keepers {
+		if node != s.cfg.Self && !m.dead(node) {
+			living = append(living, node)
+		}
+	}
+	answers := make(chan error, len(living))
+	for _, node := range living {
+		had := u.has(node)
 		go func() {
 			theirs, err := s.asks(ctx, node, "GET", u.id, c.Taken.token)
 			switch {
-			case errors.Is(err, ErrNotFound):
-				err = nil // it missed the beginning, or its disk is new
+			case errors.Is(err, ErrNotFound) && !had:
+				err = nil // it missed the beginning
 			case err == nil && theirs.Promised.compare(c.Taken.token) > 0:
 				err = ErrMoved
 			}
 			answers <- err
 		}()
 	}
-	agreed, left := 1, len(others)
-	for agreed < c.Taken.Need && left > 0 {
+	agreed, forgot := 1, 0
+	for left := len(living); agreed < c.Taken.Need && left > 0; left-- {
 		err := <-answers
-		left--
 		switch {
 		case errors.Is(err, ErrMoved):
 			u.mu.Lock()
 			u.mine = u.mine && u.state.taken.token != c.Taken.token
 			u.mu.Unlock()
 			return err
+		case errors.Is(err, ErrNotFound):
+			forgot++
 		case err == nil:
 			agreed++
 		}
 	}
-	if dead := s.members(); agreed < c.Taken.Need && !slices.ContainsFunc(others, dead.dead) {
-		return fmt.Errorf("%w: %d of %d nodes that keep the record of an upload answer", blobs.ErrUnavailable, agreed, c.Taken.Need)
+	switch {
+	case agreed >= c.Taken.Need:
+		return nil
+	case forgot >= c.Taken.fence():
+		return ErrNotFound
+	case agreed == 1+len(living) && len(living)+1 < len(c.Taken.Keepers):
+		return nil // the others died; they are replaced next
 	}
-	return nil // what died is replaced next
+	return fmt.Errorf("%w: %d of %d nodes that keep the record of an upload answer", blobs.ErrUnavailable, agreed, c.Taken.Need)
 }
 
-// locate returns the newest that any living node knows of the upload.
+// has tells whether the keeper was told lines of this upload.
+func (u *upload) has(node string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	f := u.feeds[node]
+	return f != nil && f.have > 0
+}
+
+// locate returns the newest that any living node knows of the upload. It is
+// ErrNotFound only where a node would have answered that knows of it, else
+// [blobs.ErrUnavailable]: a client gives up what is not found.
 func (s *Store) locate(ctx context.Context, id string) (best claim, err error) {
-	found := false
+	found, elsewhere := false, false
 	consider := func(c claim) {
 		promised := best.Promised
 		if !found || c.newer(best) {
@@ -152,18 +214,13 @@ func (s *Store) locate(ctx context.Context, id string) (best claim, err error) {
 		}
 		best.Promised = promised // the greatest that anybody made
 	}
-	if u, err := s.get(id); err == nil {
-		if c := s.claim(u); c.Lines > 0 {
+	own, err := s.get(id)
+	if err == nil {
+		if c := s.claim(own); c.Lines > 0 {
 			consider(c)
 		}
 	}
 	m := s.members()
-	if s.cfg.Peers == nil {
-		if !found {
-			return best, ErrNotFound
-		}
-		return best, nil
-	}
 	order := m.order(id, s.cfg.Copies+2, func(Peer) bool { return true })
 	// Who was told last, then those that should keep it, then everybody.
 	first := min(s.cfg.Copies+2, len(order))
@@ -171,9 +228,13 @@ func (s *Store) locate(ctx context.Context, id string) (best claim, err error) {
 	if found && best.Taken.Node != s.cfg.Self {
 		waves = append([][]string{{best.Taken.Node}}, waves...)
 	}
+	failed := 0
 	for _, wave := range waves {
-		for _, c := range s.askAll(ctx, id, wave) {
+		claims, silent := s.askAll(ctx, id, wave)
+		failed += silent
+		for _, c := range claims {
 			consider(c)
+			elsewhere = true
 		}
 		if found && best.Mine || found && best.Info.Named != (Named{}) {
 			return best, nil
@@ -182,15 +243,32 @@ func (s *Store) locate(ctx context.Context, id string) (best claim, err error) {
 			return best, err
 		}
 	}
-	if !found {
+	dead := len(m.nodes) - len(order)
+	switch {
+	case !found && (failed > 0 || dead >= majority(min(s.cfg.Copies, m.takes))):
+		return best, fmt.Errorf("%w: %d nodes that may know of an upload do not answer", blobs.ErrUnavailable, failed+dead)
+	case !found:
 		return best, ErrNotFound
+	case !elsewhere && best.Taken.Need > 1 && failed == 0 && !slices.ContainsFunc(best.Taken.Keepers, m.dead):
+		// Nobody has what a majority had, or nobody was ever told: another node
+		// took the upload and ended it, or it never began.
+		return best, s.endedElsewhere(own)
 	}
 	return best, nil
 }
 
-func (s *Store) askAll(ctx context.Context, id string, nodes []string) []claim {
-	var mu sync.Mutex // guards all
-	var all []claim
+// endedElsewhere drops the record that only this node still has.
+func (s *Store) endedElsewhere(u *upload) error {
+	if !u.turn.take() {
+		return ErrBusy
+	}
+	defer u.turn.give()
+	return errors.Join(ErrNotFound, s.drop(u))
+}
+
+// askAll returns what the nodes know, and how many could not say.
+func (s *Store) askAll(ctx context.Context, id string, nodes []string) (all []claim, silent int) {
+	var mu sync.Mutex // guards all and silent
 	var wg sync.WaitGroup
 	for _, node := range nodes {
 		if node == s.cfg.Self || node == "" {
@@ -198,34 +276,55 @@ func (s *Store) askAll(ctx context.Context, id string, nodes []string) []claim {
 		}
 		wg.Go(func() {
 			c, err := s.asks(ctx, node, "GET", id, token{Node: s.cfg.Self})
-			if err != nil || c.Lines <= 0 {
-				return // it does not know, or cannot say
-			}
 			mu.Lock()
 			defer mu.Unlock()
-			all = append(all, c)
+			switch {
+			case err == nil && c.Lines > 0:
+				all = append(all, c)
+			case err != nil && !errors.Is(err, ErrNotFound):
+				silent++
+			}
 		})
 	}
 	wg.Wait()
-	return all
+	return all, silent
 }
 
 // take makes this node the one that goes on with the upload, of which best is
 // the newest that is known.
 func (s *Store) take(ctx context.Context, id string, best claim) (Info, error) {
-	u := s.getOrAdd(id)
-	defer s.removeEmpty(u)
-	select {
-	case u.turn <- struct{}{}:
-	case <-ctx.Done():
-		return Info{}, ErrBusy
+	u, err := s.turnOf(ctx, id)
+	if err != nil {
+		return Info{}, err
 	}
-	defer u.turn.give()
+	defer func() {
+		u.file.Lock()
+		s.removeEmpty(u)
+		u.file.Unlock()
+		u.turn.give()
+	}()
 	if before := s.claim(u); before.Mine && before.Taken.compare(best.Taken.token) > 0 {
 		return u.info(), nil // another request was faster
 	}
-	err := s.takeNow(ctx, u, best)
+	err = s.takeNow(ctx, u, best)
 	return u.info(), err
+}
+
+// turnOf waits for the turn of the id's upload, of which nothing may be known
+// here yet.
+func (s *Store) turnOf(ctx context.Context, id string) (*upload, error) {
+	for {
+		u := s.getOrAdd(id)
+		select {
+		case u.turn <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ErrBusy
+		}
+		if s.knows(u) {
+			return u, nil
+		}
+		u.turn.give() // dropped meanwhile: what is written to it would belong to nobody
+	}
 }
 
 // takeNow is take for who has the turn.
@@ -265,48 +364,40 @@ func (s *Store) takeNow(ctx context.Context, u *upload, best claim) error {
 // the newest that they and this node know.
 func (s *Store) gather(ctx context.Context, u *upload, mine token, best claim) (claim, error) {
 	by := best.Taken
-	promised, need := 0, by.fence()
+	need := by.fence()
 	m := s.members()
-	var mu sync.Mutex // guards promised and best
-	var wg sync.WaitGroup
+	dead := 0
+	var mu sync.Mutex // guards best and the three below
+	var promised, silent int
 	var refused error
+	var wg sync.WaitGroup
 	for _, node := range by.Keepers {
-		switch {
-		case node == s.cfg.Self:
-			c, err := s.promise(u, mine)
-			if err != nil && !errors.Is(err, ErrNotFound) {
-				return best, err
-			}
-			if err == nil {
-				mu.Lock()
+		if m.dead(node) {
+			dead++
+			continue
+		}
+		wg.Go(func() {
+			c, err := s.promisedBy(ctx, node, u, mine)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case errors.Is(err, ErrMoved):
+				refused = err
+			case errors.Is(err, ErrNotFound): // it has no step that could be missed
+			case err != nil:
+				silent++
+			default:
 				promised++
-				if c.newer(best) || best.from == s.cfg.Self {
+				if c.newer(best) || node == s.cfg.Self && best.from == node {
 					best = c
 				}
-				mu.Unlock()
 			}
-		case m.dead(node):
-			mu.Lock()
-			promised++
-			mu.Unlock()
-		default:
-			wg.Go(func() {
-				c, err := s.asks(ctx, node, "POST", u.id+"/promise", mine)
-				mu.Lock()
-				defer mu.Unlock()
-				switch {
-				case errors.Is(err, ErrMoved):
-					refused = err
-				case err == nil:
-					promised++
-					if c.newer(best) {
-						best = c
-					}
-				}
-			})
-		}
+		})
 	}
 	wg.Wait()
+	if silent == 0 {
+		promised += dead // who is silent may have what only the dead had besides
+	}
 	switch {
 	case refused != nil:
 		return best, fmt.Errorf("%w: another node is taking the upload", blobs.ErrUnavailable)
@@ -318,8 +409,18 @@ func (s *Store) gather(ctx context.Context, u *upload, mine token, best claim) (
 	return best, nil
 }
 
+// promisedBy makes one keeper promise, which may be this node.
+func (s *Store) promisedBy(ctx context.Context, node string, u *upload, mine token) (claim, error) {
+	if node == s.cfg.Self {
+		return s.promise(u, mine)
+	}
+	return s.asks(ctx, node, "POST", u.id+"/promise", mine)
+}
+
 // fetch makes the record of another node this one's.
 func (s *Store) fetch(ctx context.Context, u *upload, mine token, best claim) error {
+	ctx, cancel := context.WithTimeout(ctx, s.forLines(best.Lines))
+	defer cancel()
 	resp, err := s.call(ctx, best.from, "GET", u.id+"/record", token{Node: s.cfg.Self}, nil)
 	if err != nil {
 		return fmt.Errorf("fetch record of an upload from %s: %w", best.from, err)
@@ -327,6 +428,9 @@ func (s *Store) fetch(ctx context.Context, u *upload, mine token, best claim) er
 	defer resp.Body.Close()
 	u.file.Lock()
 	defer u.file.Unlock()
+	if !s.knows(u) {
+		return ErrMoved
+	}
 	if err := s.replace(u, best.Taken.token, io.LimitReader(resp.Body, maxRecord)); err != nil {
 		return fmt.Errorf("fetch record of an upload from %s: %w", best.from, err)
 	}
@@ -348,7 +452,7 @@ func (s *Store) takeHere(u *upload, mine token) error {
 	}
 	u.file.Lock()
 	defer u.file.Unlock()
-	if c := s.claim(u); c.Promised.compare(mine) > 0 {
+	if c := s.claim(u); c.Promised.compare(mine) > 0 || !s.knows(u) {
 		return ErrMoved
 	}
 	if err := s.write(u, entry{Take: &by}); err != nil {

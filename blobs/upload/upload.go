@@ -233,17 +233,6 @@ func (s *Store) Get(id string) (Info, error) {
 	return u.info(), nil
 }
 
-// List returns the owner's uploads that are not finished, in no order.
-func (s *Store) List(owner string) []Info {
-	var infos []Info
-	for _, u := range s.all() {
-		if i := u.info(); i.Owner == owner && !i.Finished && !i.Created.IsZero() {
-			infos = append(infos, i)
-		}
-	}
-	return infos
-}
-
 // Complete returns the uploads of this node of which every byte came that long
 // ago, and which nobody named in the library.
 func (s *Store) Complete(rested time.Duration) []Info {
@@ -268,8 +257,8 @@ func (s *Store) work(id string, f func(u *upload) error) error {
 		return ErrBusy
 	}
 	defer u.turn.give()
-	if _, err := s.get(id); err != nil {
-		return err // terminated meanwhile
+	if !s.knows(u) {
+		return ErrNotFound // terminated meanwhile
 	}
 	defer s.tidy(u)
 	if !u.isMine() {
@@ -439,12 +428,18 @@ func (s *Store) SetNamed(ctx context.Context, id string, n Named) error {
 }
 
 // Terminate gives up an upload that is not finished, with all its bytes. One
-// that is finished is [ErrFinished] and stays: a record may name its blob.
+// that is finished is [ErrFinished] and stays: a record may name its blob. So
+// that no other node finished it either, enough keepers have to agree first.
 func (s *Store) Terminate(ctx context.Context, id string) error {
 	var refs []blobs.Ref
 	err := s.work(id, func(u *upload) error {
 		if i := u.info(); i.Finished && i.Concat != Partial {
 			return ErrFinished
+		}
+		if err := s.verify(ctx, u, s.claim(u)); errors.Is(err, ErrNotFound) {
+			return errors.Join(err, s.drop(u))
+		} else if err != nil {
+			return err
 		}
 		refs = u.refs()
 		s.dropEverywhere(ctx, u)
@@ -466,11 +461,15 @@ func (s *Store) Forget(id string) error {
 	return s.drop(u)
 }
 
-// drop removes the upload's files and memory.
+// drop removes the upload's files and then its memory: another one of the same id
+// must not begin before.
 func (s *Store) drop(u *upload) error {
-	s.remove(u.id)
 	u.file.Lock()
 	defer u.file.Unlock()
+	if !s.knows(u) {
+		return nil
+	}
+	defer s.remove(u.id)
 	u.mu.Lock()
 	u.mine = false
 	u.mu.Unlock()

@@ -141,9 +141,7 @@ func (s *Store) serveRecord(w http.ResponseWriter, r *http.Request, id string) e
 		return err
 	}
 	defer f.Close()
-	c := s.claim(u)
-	w.Header().Set(haveHeader, strconv.Itoa(c.Lines))
-	if _, err := io.Copy(w, &lineReader{src: bufio.NewReaderSize(f, maxLine), left: c.Lines}); err != nil {
+	if _, err := io.Copy(w, &lineReader{src: bufio.NewReaderSize(f, maxLine), left: s.claim(u).Lines}); err != nil {
 		panic(http.ErrAbortHandler) // only a cut connection tells that lines are missing
 	}
 	return nil
@@ -258,6 +256,11 @@ func (s *Store) asks(ctx context.Context, node, method, path string, t token) (c
 	return c, err
 }
 
+// forLines is how long so many lines may take to come over.
+func (s *Store) forLines(n int) time.Duration {
+	return s.cfg.Patience + time.Duration(n)*time.Millisecond
+}
+
 // putLines tells the keeper some lines. With errBehind it returns how many the
 // keeper has.
 func (s *Store) putLines(ctx context.Context, node string, u *upload, b batch) (have int, err error) {
@@ -269,8 +272,7 @@ func (s *Store) putLines(ctx context.Context, node string, u *upload, b batch) (
 	if _, err := f.Seek(b.at, io.SeekStart); err != nil {
 		return 0, err
 	}
-	// A record of many lines takes its time to be sent.
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Patience+time.Duration(b.count)*time.Millisecond)
+	ctx, cancel := context.WithTimeout(ctx, s.forLines(b.count))
 	defer cancel()
 	var body io.Reader = &lineReader{src: bufio.NewReaderSize(f, maxLine), skip: b.skip, left: b.count}
 	if b.count <= 16 {

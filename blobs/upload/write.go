@@ -47,7 +47,7 @@ func (s *Store) Write(ctx context.Context, id string, r io.Reader, limit int64) 
 }
 
 // Discard forgets the upload, which may be finished, and removes the chunks
-// that only it ever wanted. The caller must know that no record names its blob
+// that only it ever wanted, unless another node may go on with it. The caller must know that no record names its blob
 // and that none will.
 func (s *Store) Discard(ctx context.Context, id string) error {
 	u, err := s.get(id)
@@ -58,7 +58,10 @@ func (s *Store) Discard(ctx context.Context, id string) error {
 		return ErrBusy
 	}
 	defer u.turn.give()
-	refs := u.refs()
+	var refs []blobs.Ref
+	if err := s.verify(ctx, u, s.claim(u)); err == nil {
+		refs = u.refs() // else another node may have made a file of them
+	}
 	s.dropEverywhere(ctx, u)
 	if err := s.drop(u); err != nil {
 		return err
