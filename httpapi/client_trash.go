@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strconv"
 )
 
 // Delete takes an item out of the library, into the trash where the mesh keeps
@@ -14,9 +15,22 @@ func (c *Client) Delete(ctx context.Context, ref string) (Deleted, error) {
 	return gone, err
 }
 
+// TrashQuery chooses a part of the trash. The zero query is all of it.
+type TrashQuery struct {
+	Limit  int    // items of one answer; 0: all
+	Cursor string // Next of the answer before
+}
+
 // Trash lists what was deleted and can be restored, the latest first.
-func (c *Client) Trash(ctx context.Context) (TrashList, error) {
-	return get[TrashList](ctx, c, "/trash")
+func (c *Client) Trash(ctx context.Context, q TrashQuery) (TrashList, error) {
+	v := url.Values{}
+	if q.Limit > 0 {
+		v.Set("limit", strconv.Itoa(q.Limit))
+	}
+	if q.Cursor != "" {
+		v.Set("cursor", q.Cursor)
+	}
+	return get[TrashList](ctx, c, "/trash?"+v.Encode())
 }
 
 // Restore puts an item of the trash back into the library, under its id. Where
@@ -32,10 +46,10 @@ func (c *Client) Purge(ctx context.Context, id string) error {
 	return c.call(ctx, http.MethodDelete, "/trash/"+url.PathEscape(id), nil, nil)
 }
 
-// EmptyTrash deletes all that is in the trash for good, and returns how much
-// that was.
-func (c *Client) EmptyTrash(ctx context.Context) (int, error) {
+// EmptyTrash deletes for good all that was in the trash when a list with that
+// Index was made, and returns how much that was.
+func (c *Client) EmptyTrash(ctx context.Context, index uint64) (int, error) {
 	var gone Emptied
-	err := c.call(ctx, http.MethodDelete, "/trash?confirm=true", nil, &gone)
+	err := c.call(ctx, http.MethodDelete, "/trash?confirm=true&index="+strconv.FormatUint(index, 10), nil, &gone)
 	return gone.Deleted, err
 }

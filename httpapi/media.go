@@ -45,6 +45,19 @@ func mediaOf(m *state.Media) Media {
 
 const maxPage = 1000 // items of one part of a list
 
+// limit is how many items of a list are wanted at once; 0: all.
+func (c *call) limit() (int, error) {
+	text := c.query("limit")
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return 0, state.InvalidField("limit", "must be a number")
+	}
+	return min(max(n, 1), maxPage), nil
+}
+
 // listMedia answers with the whole library, or with a part of it that ?q=,
 // ?kind=, ?sort=, ?limit= and ?cursor= choose.
 func (c *call) listMedia() error {
@@ -53,13 +66,9 @@ func (c *call) listMedia() error {
 	if !ok {
 		return state.InvalidField("sort", "must be one of name, created, size, duration, with a - before it for the other way round")
 	}
-	limit := 0
-	if text := q.Get("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil {
-			return state.InvalidField("limit", "must be a number")
-		}
-		limit = min(max(n, 1), maxPage)
+	limit, err := c.limit()
+	if err != nil {
+		return err
 	}
 	words := strings.Fields(strings.ToLower(q.Get("q")))
 	var found []*state.Media

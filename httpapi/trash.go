@@ -1,6 +1,9 @@
 package httpapi
 
 import (
+	"fmt"
+	"math"
+	"strconv"
 	"time"
 
 	"malla/cluster/state"
@@ -25,13 +28,44 @@ func (c *call) deleteMedia() error {
 }
 
 // listTrash answers with all that is in the caller's trash, the latest deletion
-// first.
+// first, or with the part of it that ?limit= and ?cursor= choose. A cursor is
+// the log index of the deletion that was told last.
 func (c *call) listTrash() error {
-	list := TrashList{Items: []Trashed{}, Keep: int64(c.api.cfg.TrashKeep / time.Second)}
+	limit, err := c.limit()
+	if err != nil {
+		return err
+	}
+	before, err := c.index("cursor", "must be the next of an earlier answer")
+	if err != nil {
+		return err
+	}
+	list := TrashList{Items: []Trashed{}, Index: c.view.Index(), Keep: int64(c.api.cfg.TrashKeep / time.Second)}
+	last := uint64(0)
 	for x := range c.view.TrashOf(c.user()) {
-		list.Items = append(list.Items, Trashed{mediaOf(&x.Media), wireTime(x.At), wireTime(x.Goes)})
+		list.Total++
+		switch {
+		case x.Index >= before: // in a part before
+		case limit > 0 && len(list.Items) == limit:
+			list.Next = strconv.FormatUint(last, 10)
+		default:
+			list.Items = append(list.Items, Trashed{mediaOf(&x.Media), wireTime(x.At), wireTime(x.Goes)})
+			last = x.Index
+		}
 	}
 	return c.send(list)
+}
+
+// index reads a log index of the query; without one it is the highest there can be.
+func (c *call) index(name, wrong string) (uint64, error) {
+	text := c.query(name)
+	if text == "" {
+		return math.MaxUint64, nil
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0, state.InvalidField(name, "%s", wrong)
+	}
+	return n, nil
 }
 
 // restoreMedia puts an item back into the library; the answer has the name that
@@ -56,18 +90,36 @@ func (c *call) purgeMedia() error {
 	return c.send(done{true})
 }
 
-// emptyTrash ends all that is in the caller's trash. It asks for ?confirm=true:
-// a program that meant DELETE /trash/{id} and had no id would land here.
+// emptyBatch is how many items one log entry ends: while it is applied, no node
+// does anything else.
+const emptyBatch = 1000
+
+// emptyTrash ends all that is in the caller's trash, or with ?index= what was
+// there when a list with that index was made: what is deleted while a person
+// looks at the question stays. It asks for ?confirm=true: a program that meant
+// DELETE /trash/{id} and had no id would land here.
 func (c *call) emptyTrash() error {
 	if c.query("confirm") != "true" {
 		return state.InvalidField("confirm", "must be true: this deletes all that is in the trash for good")
 	}
-	gone := Emptied{OK: true}
-	for range c.view.TrashOf(c.user()) {
-		gone.Deleted++
-	}
-	if _, err := c.propose(state.EmptyTrash{Owner: c.user(), Index: c.view.Index()}); err != nil {
+	index, err := c.index("index", "must be the index of a list of the trash")
+	if err != nil {
 		return err
 	}
-	return c.send(gone)
+	command := state.EmptyTrash{Owner: c.user(), Index: min(index, c.view.Index()), Limit: emptyBatch}
+	gone := Emptied{OK: true}
+	for {
+		done, err := c.propose(command)
+		if err != nil {
+			return err
+		}
+		n, err := strconv.Atoi(done.ID)
+		if err != nil {
+			return fmt.Errorf("empty the trash: the answer was %q: %w", done.ID, err)
+		}
+		gone.Deleted += n
+		if n < emptyBatch {
+			return c.send(gone)
+		}
+	}
 }

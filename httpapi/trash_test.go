@@ -2,10 +2,15 @@ package httpapi
 
 import (
 	"errors"
+	"fmt"
+	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"malla/cluster/state"
 )
 
 func (r *rig) trash(as string) TrashList {
@@ -75,6 +80,72 @@ func TestTheTrash(t *testing.T) {
 	}
 }
 
+// TestEmptyingTakesWhatWasShown deletes an item after the list was fetched that
+// the question was about, and has more in the trash than one log entry ends.
+func TestEmptyingTakesWhatWasShown(t *testing.T) {
+	r := newRig(t)
+	ana := r.user("ana").ID
+	content := r.disk.content(t, "sound")
+	for i := range emptyBatch + 2 {
+		id := state.MediaID(fmt.Sprint(i))
+		r.log.must(t, state.AddMedia{ID: id, Owner: ana, Name: fmt.Sprintf("%d.mp3", i), Content: content, At: r.clock.Now()},
+			state.RemoveMedia{ID: id, Owner: ana, Keep: time.Hour, At: r.clock.Now()})
+	}
+	shown := r.trash("ana")
+	late := r.put("ana", "late.mp3", "late sound")
+	r.do(req{method: "DELETE", path: "/media/late.mp3", as: "ana"}).want(200)
+	r.do(req{method: "DELETE", path: "/trash?confirm=true&index=x", as: "ana"}).refused(400, "index")
+	empty := fmt.Sprintf("/trash?confirm=true&index=%d", shown.Index)
+	if e := read[Emptied](r.do(req{method: "DELETE", path: empty, as: "ana"}).want(200)); e.Deleted != len(shown.Items) {
+		t.Errorf("%d were deleted, want the %d that were shown", e.Deleted, len(shown.Items))
+	}
+	if left := r.trash("ana"); left.Total != 1 || left.Items[0].ID != late.ID {
+		t.Errorf("left: %+v, want what was deleted after the look", left)
+	}
+	if e := read[Emptied](r.do(req{method: "DELETE", path: empty, as: "ana"}).want(200)); e.Deleted != 0 {
+		t.Errorf("a second time %d were deleted", e.Deleted)
+	}
+	if e := read[Emptied](r.do(req{method: "DELETE", path: "/trash?confirm=true&index=18446744073709551615", as: "ana"}).want(200)); e.Deleted != 1 {
+		t.Errorf("%d were deleted, want what is there now", e.Deleted)
+	}
+}
+
+func TestPagesOfTheTrash(t *testing.T) {
+	r := newRig(t)
+	for _, name := range []string{"a.mp3", "b.mp3", "c.mp3", "d.mp3", "e.mp3"} {
+		r.put("ana", name, name)
+		r.do(req{method: "DELETE", path: "/media/" + name, as: "ana"}).want(200)
+	}
+	c := &Client{Base: r.url, Token: r.token("ana")}
+	var got []string
+	for q := (TrashQuery{Limit: 2}); ; {
+		part, err := c.Trash(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range part.Items {
+			got = append(got, x.Name)
+		}
+		if left := 5 - len(got); part.Total != 5 && part.Total != 4 || len(part.Items) > 2 || (part.Next == "") != (left == 0) {
+			t.Errorf("a part: %+v", part)
+		}
+		if part.Next == "" {
+			break
+		}
+		if len(got) == 2 { // what was told last is gone when the next part is asked for
+			if err := c.Purge(t.Context(), part.Items[1].ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		q.Cursor = part.Next
+	}
+	if want := []string{"e.mp3", "d.mp3", "c.mp3", "b.mp3", "a.mp3"}; !slices.Equal(got, want) {
+		t.Errorf("the parts are %q, want %q", got, want)
+	}
+	r.do(req{method: "GET", path: "/trash?limit=many", as: "ana"}).refused(400, "limit")
+	r.do(req{method: "GET", path: "/trash?cursor=many", as: "ana"}).refused(400, "cursor")
+}
+
 func TestWithoutATrashDeletingIsForGood(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.TrashKeep = 0 })
 	r.put("ana", "song.mp3", "sound")
@@ -115,7 +186,7 @@ func TestClientOfTheTrash(t *testing.T) {
 			t.Fatalf("delete: %+v, %v", gone, err)
 		}
 	}
-	if list, err := c.Trash(t.Context()); err != nil || len(list.Items) != 2 {
+	if list, err := c.Trash(t.Context(), TrashQuery{}); err != nil || len(list.Items) != 2 {
 		t.Errorf("trash: %+v, %v", list, err)
 	}
 	if back, err := c.Restore(t.Context(), one.ID); err != nil || back.Name != "one.mp3" {
@@ -128,7 +199,7 @@ func TestClientOfTheTrash(t *testing.T) {
 	if err := c.Purge(t.Context(), one.ID); !errors.As(err, &p) || p.Status != 404 {
 		t.Errorf("purge of what was restored: %v", err)
 	}
-	if n, err := c.EmptyTrash(t.Context()); err != nil || n != 0 {
+	if n, err := c.EmptyTrash(t.Context(), math.MaxUint64); err != nil || n != 0 {
 		t.Errorf("empty: %d, %v", n, err)
 	}
 }

@@ -78,9 +78,13 @@ type Trashed struct {
 	GoesAt    time.Time `json:"goes_at"` // it can be restored at least until then
 }
 
-// TrashList is what is in the trash.
+// TrashList is a part of the trash. Next is the cursor of the part after it,
+// empty at the end.
 type TrashList struct {
 	Items []Trashed `json:"items"`
+	Next  string    `json:"next,omitempty"`
+	Total int       `json:"total"`        // items in the whole trash
+	Index uint64    `json:"index"`        // of the state that was looked at; emptying takes it
 	Keep  int64     `json:"keep_seconds"` // how long what is deleted now will be there; 0: nothing is kept
 }
 

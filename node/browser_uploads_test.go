@@ -18,6 +18,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"malla/httpapi"
 	"malla/node/nodetest"
 )
 
@@ -209,7 +210,7 @@ func TestTheTrashInABrowser(t *testing.T) {
 	remove()
 	do(t, page, "empty the trash", chromedp.Click(chromedp.CSS("#trash-open")), chromedp.WaitVisible(inTrash("purge")), chromedp.Click(chromedp.CSS("#trash-empty-all")),
 		chromedp.WaitVisible(chromedp.CSS("#delete-confirm")), chromedp.Click(chromedp.CSS("#delete-confirm")), chromedp.WaitVisible(chromedp.CSS("#trash-nothing")))
-	if list, err := m.Node(0).User("ana").Trash(t.Context()); err != nil || len(list.Items) != 0 {
+	if list, err := m.Node(0).User("ana").Trash(t.Context(), httpapi.TrashQuery{}); err != nil || len(list.Items) != 0 {
 		t.Errorf("in the trash: %+v, %v", list, err)
 	}
 	if all := eval[[]string](t, page, `complaints`); len(all) > 0 {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"malla/httpapi"
 	"malla/node"
 	"malla/node/nodetest"
 )
@@ -45,7 +46,7 @@ func TestTheTrashKeepsBytes(t *testing.T) {
 		}
 		return nil
 	})
-	if list, err := c.Trash(t.Context()); err != nil || len(list.Items) != 1 || list.Items[0].ID != kept.ID {
+	if list, err := c.Trash(t.Context(), httpapi.TrashQuery{}); err != nil || len(list.Items) != 1 || list.Items[0].ID != kept.ID {
 		t.Errorf("in the trash: %+v, %v", list, err)
 	}
 	if _, err := c.Restore(t.Context(), kept.ID); err != nil {
@@ -57,7 +58,11 @@ func TestTheTrashKeepsBytes(t *testing.T) {
 	if _, err := c.Delete(t.Context(), "kept.mp3"); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := c.EmptyTrash(t.Context()); err != nil || n != 1 {
+	list, err := c.Trash(t.Context(), httpapi.TrashQuery{Limit: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := c.EmptyTrash(t.Context(), list.Index); err != nil || n != 1 {
 		t.Fatalf("emptied %d, %v", n, err)
 	}
 	nodetest.Eventually(t, "an emptied trash is collected", 30*time.Second, func() error {

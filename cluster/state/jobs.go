@@ -130,9 +130,9 @@ type AddJob struct {
 }
 
 func (c AddJob) apply(t *tx) (string, error) {
-	m := media.get(t.Txn, "id", key(string(c.Media)))
-	if m == nil || m.Owner != c.Owner {
-		return "", Errorf(NotFound, "no such file")
+	m, err := t.mediaOf(c.Owner, c.Media)
+	if err != nil {
+		return "", err
 	}
 	if c.ID == "" || c.Format == "" || len(c.Tasks) == 0 {
 		return "", Errorf(Invalid, "a job needs an id, a format and tasks")

@@ -122,6 +122,15 @@ func (c AddMedia) apply(t *tx) (string, error) {
 	}
 }
 
+// mediaOf returns the owner's item with that id.
+func (t *tx) mediaOf(owner UserID, id MediaID) (*Media, error) {
+	m := media.get(t.Txn, "id", key(string(id)))
+	if m == nil || m.Owner != owner {
+		return nil, Errorf(NotFound, "no such file")
+	}
+	return m, nil
+}
+
 // numbered makes "song (2).mp3" of "song.mp3", cut to the longest name allowed.
 func numbered(name string, n int) string {
 	ext := path.Ext(name)

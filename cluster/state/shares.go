@@ -37,9 +37,8 @@ type AddShare struct {
 }
 
 func (c AddShare) apply(t *tx) (string, error) {
-	m := media.get(t.Txn, "id", key(string(c.Media)))
-	if m == nil || m.Owner != c.Owner {
-		return "", Errorf(NotFound, "no such file")
+	if _, err := t.mediaOf(c.Owner, c.Media); err != nil {
+		return "", err
 	}
 	if c.For < time.Minute || c.For > MaxShareTime {
 		return "", InvalidField("minutes", "must be from 1 to %d", int(MaxShareTime.Minutes()))

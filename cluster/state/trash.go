@@ -1,6 +1,9 @@
 package state
 
 import (
+	"cmp"
+	"math"
+	"strconv"
 	"time"
 
 	"malla/blobs"
@@ -41,9 +44,9 @@ type RemoveMedia struct {
 }
 
 func (c RemoveMedia) apply(t *tx) (string, error) {
-	m := media.get(t.Txn, "id", key(string(c.ID)))
-	if m == nil || m.Owner != c.Owner {
-		return "", Errorf(NotFound, "no such file")
+	m, err := t.mediaOf(c.Owner, c.ID)
+	if err != nil {
+		return "", err
 	}
 	gone := &Removal{Owner: m.Owner, Media: m.ID, Name: m.Name, At: t.index}
 	if c.Keep > 0 {
@@ -109,20 +112,24 @@ func (c PurgeMedia) apply(t *tx) (string, error) {
 	return string(c.ID), nil
 }
 
-// EmptyTrash ends all that is in the owner's trash and was deleted up to that
-// log index: what somebody deletes while another empties stays.
+// EmptyTrash ends what is in the owner's trash and was deleted up to that log
+// index, the oldest first, at most Limit items: what somebody deletes while
+// another empties stays. The answer is how many it ended; fewer than Limit, and
+// there are no more. An entry without a Limit, as there were before there was
+// one, ends them all.
 type EmptyTrash struct {
 	Owner UserID `json:"owner"`
 	Index uint64 `json:"index"`
+	Limit int    `json:"limit,omitempty"`
 }
 
 func (c EmptyTrash) apply(t *tx) (string, error) {
-	for _, x := range collect(trash.each(t.Txn, "owner", key(string(c.Owner)))) {
-		if x.Index <= c.Index {
-			t.purge(x)
-		}
+	limit := cmp.Or(c.Limit, math.MaxInt)
+	old := first(limit, trash.each(t.Txn, "owner", key(string(c.Owner))), func(x *Trashed) bool { return x.Index <= c.Index })
+	for _, x := range old {
+		t.purge(x)
 	}
-	return "", nil
+	return strconv.Itoa(len(old)), nil
 }
 
 // purge ends an item in the trash, and its shares.
@@ -155,11 +162,6 @@ var removals = table[Removal]{"removals", map[string]index[Removal]{
 // It knows of removals at most keepRemovals entries old.
 func (v *View) RemovalsSince(owner UserID, index uint64) func(yield func(*Removal) bool) {
 	return removals.from(v.txn, "owner", key(string(owner)), key(string(owner), index+1))
-}
-
-// Trashed returns the item in the trash with that id.
-func (v *View) Trashed(id MediaID) (Trashed, bool) {
-	return deref(trash.get(v.txn, "id", key(string(id))))
 }
 
 // TrashOf yields what is in the owner's trash, the latest deletion first.

@@ -24,6 +24,15 @@ func trashNames(v *View, owner UserID) []string {
 	return names
 }
 
+func inTrash(v *View, id MediaID) (Trashed, bool) {
+	for x := range v.TrashOf("u1") {
+		if x.Media.ID == id {
+			return *x, true
+		}
+	}
+	return Trashed{}, false
+}
+
 func TestTrashKeepsAnItemUntilItsTime(t *testing.T) {
 	st := begin(t)
 	film := song("m1", "a.mp3", "one")
@@ -38,7 +47,7 @@ func TestTrashKeepsAnItemUntilItsTime(t *testing.T) {
 	if _, ok := v.MediaByName("u1", "a.mp3"); ok {
 		t.Error("its name still opens")
 	}
-	x, ok := v.Trashed("m1")
+	x, ok := inTrash(v, "m1")
 	if !ok || x.Media.Name != "a.mp3" || !x.At.Equal(now) || !x.Goes.Equal(now.Add(week)) {
 		t.Errorf("in the trash: %+v", x)
 	}
@@ -150,12 +159,26 @@ func TestPurgingAndEmptying(t *testing.T) {
 	if named(st.s.View(), content("m1").Blob.Ref) {
 		t.Error("its bytes are still named")
 	}
-	m2, _ := st.s.View().Trashed("m2")
-	st.ok(EmptyTrash{Owner: "u1", Index: m2.Index})
+	m2, _ := inTrash(st.s.View(), "m2")
+	if n := st.ok(EmptyTrash{Owner: "u1", Index: m2.Index, Limit: 10}); n != "1" {
+		t.Errorf("it says that it ended %s, want 1", n)
+	}
 	if got := trashNames(st.s.View(), "u1"); !slices.Equal(got, []string{"m3.mp3"}) {
 		t.Errorf("what was deleted after the look at the trash went with it: %q", got)
 	}
-	st.ok(EmptyTrash{Owner: "u1", Index: st.s.Index()})
+	for _, id := range []string{"m4", "m5"} {
+		st.ok(song(id, id+".mp3", id))
+		st.ok(trashIt(id))
+	}
+	if n := st.ok(EmptyTrash{Owner: "u1", Index: st.s.Index(), Limit: 2}); n != "2" {
+		t.Errorf("it says that it ended %s of 3, want the 2 that it may", n)
+	}
+	if got := trashNames(st.s.View(), "u1"); !slices.Equal(got, []string{"m5.mp3"}) {
+		t.Errorf("the trash shows %q, want the oldest to go first", got)
+	}
+	if n := st.ok(EmptyTrash{Owner: "u1", Index: st.s.Index(), Limit: 2}); n != "1" {
+		t.Errorf("it says that it ended %s, want the last one", n)
+	}
 	if mine, others := trashNames(st.s.View(), "u1"), trashNames(st.s.View(), "u2"); len(mine) != 0 || len(others) != 1 {
 		t.Errorf("left: %q, and %q of another user", mine, others)
 	}
@@ -221,5 +244,14 @@ func TestOldEntriesDeleteAtOnce(t *testing.T) {
 	}
 	if v := st.s.View(); len(trashNames(v, "u1")) != 0 || named(v, content("one").Blob.Ref) {
 		t.Error("it went into the trash")
+	}
+	st.index++
+	for _, id := range []string{"m2", "m3"} {
+		st.ok(song(id, id+".mp3", id))
+		st.ok(trashIt(id))
+	}
+	st.ok(EmptyTrash{Owner: "u1", Index: st.s.Index()}) // without a limit
+	if got := trashNames(st.s.View(), "u1"); len(got) != 0 {
+		t.Errorf("%q are left in a trash that was emptied without a limit", got)
 	}
 }

@@ -71,7 +71,8 @@ type RmCmd struct {
 func (RmCmd) Help() string {
 	return `Moves files from your library into the trash; the links to them stop working. Asks
 before, unless told not to. Until their time in the trash is over they come back
-with malla trash restore.
+with malla trash restore. A mesh that keeps no trash (malla serve --trash-keep 0)
+deletes them for good.
 
     malla rm song.wav
     malla rm --yes *.tmp.mp3`

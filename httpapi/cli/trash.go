@@ -20,7 +20,8 @@ type TrashCmd struct {
 // Help is shown by --help.
 func (TrashCmd) Help() string {
 	return `What malla rm deletes stays in the trash for a week, unless the mesh was told
-otherwise (malla serve --trash-keep). Then it goes by itself.
+otherwise (malla serve --trash-keep; with 0 there is no trash). Then it goes by
+itself.
 
     malla trash
     malla trash restore song.mp3
@@ -32,11 +33,7 @@ type TrashListCmd struct{ Remote }
 
 // Run prints the list.
 func (c TrashListCmd) Run(env *Env) error {
-	s, err := c.signedIn(env)
-	if err != nil {
-		return err
-	}
-	list, err := s.Trash(env.ctx)
+	_, list, err := c.inTrash(env, 0)
 	if err != nil {
 		return err
 	}
@@ -52,6 +49,16 @@ func (c TrashListCmd) Run(env *Env) error {
 		rows = append(rows, []string{m.Name, size(m.Size), when(m.DeletedAt), when(m.GoesAt), m.ID})
 	}
 	return table(env.Stdout, rows)
+}
+
+// inTrash signs in, and fetches the first items of the trash; 0: all.
+func (c Remote) inTrash(env *Env, limit int) (*session, httpapi.TrashList, error) {
+	s, err := c.signedIn(env)
+	if err != nil {
+		return nil, httpapi.TrashList{}, err
+	}
+	list, err := s.Trash(env.ctx, httpapi.TrashQuery{Limit: limit})
+	return s, list, err
 }
 
 // trashed finds an item of the trash by its id, or by its name where only one
@@ -96,11 +103,7 @@ name that it got is printed.
 
 // Run restores them, all that can be even if one cannot.
 func (c TrashRestoreCmd) Run(env *Env) error {
-	s, err := c.signedIn(env)
-	if err != nil {
-		return err
-	}
-	list, err := s.Trash(env.ctx)
+	s, list, err := c.inTrash(env, 0)
 	if err != nil {
 		return err
 	}
@@ -137,11 +140,7 @@ type TrashRmCmd struct {
 
 // Run deletes them, all that can be even if one cannot.
 func (c TrashRmCmd) Run(env *Env) error {
-	s, err := c.signedIn(env)
-	if err != nil {
-		return err
-	}
-	list, err := s.Trash(env.ctx)
+	s, list, err := c.inTrash(env, 0)
 	if err != nil {
 		return err
 	}
@@ -156,11 +155,12 @@ func (c TrashRmCmd) Run(env *Env) error {
 	var errs []error
 	for _, ref := range c.Names {
 		m, err := trashed(list, ref)
-		if err == nil {
-			err = s.Purge(env.ctx, m.ID)
-		}
 		if err != nil {
 			errs = append(errs, err)
+			continue
+		}
+		if err := s.Purge(env.ctx, m.ID); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", plain(ref), err))
 			continue
 		}
 		gone = append(gone, m.Name)
@@ -180,22 +180,18 @@ type TrashEmptyCmd struct {
 	Yes bool `short:"y" help:"Do not ask."`
 }
 
-// Run deletes all that is there.
+// Run deletes all that was there when it asked.
 func (c TrashEmptyCmd) Run(env *Env) error {
-	s, err := c.signedIn(env)
+	s, list, err := c.inTrash(env, 1)
 	if err != nil {
 		return err
 	}
-	list, err := s.Trash(env.ctx)
-	if err != nil {
-		return err
-	}
-	n := len(list.Items)
+	n := list.Total
 	if n > 0 {
 		if yes, err := sure(env, c.Yes, fmt.Sprintf("Delete %s in the trash for good?", files(n))); err != nil || !yes {
 			return err
 		}
-		if n, err = s.EmptyTrash(env.ctx); err != nil {
+		if n, err = s.EmptyTrash(env.ctx, list.Index); err != nil {
 			return err
 		}
 	}
