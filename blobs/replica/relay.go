@@ -24,6 +24,7 @@ type relay struct {
 	readers  []string      // nodes to ask next, best first
 	stalled  []string      // those that were only slow: asked again, with more patience
 	patience time.Duration // without a byte, until a node is stalled
+	patient  bool          // the stalled ones have their second turn: there is no third
 	unsure   map[string]bool
 	errs     []error // what became of each node
 
@@ -114,9 +115,9 @@ var errNoReader = errors.New("no node is left that could have it")
 
 // begin asks the next node for what is missing.
 func (l *relay) begin() bool {
-	if len(l.readers) == 0 {
+	if len(l.readers) == 0 && len(l.stalled) > 0 {
 		l.readers, l.stalled = l.stalled, nil
-		l.patience = l.r.cfg.Stall
+		l.patience, l.patient = l.r.cfg.Stall, true
 	}
 	if len(l.readers) == 0 {
 		return false
@@ -144,7 +145,7 @@ func (l *relay) take(b block) {
 			a.cancel()
 			l.unsure[a.node] = true
 			l.r.slow.note(a.node, true)
-			l.stalled = append(l.stalled, a.node) // good enough where all others fail
+			l.stalled = append(l.stalled, a.node) // good enough where all others fail; each time bytes were read
 		}
 	}
 	l.racing = append(l.racing[:0], b.lane)
@@ -179,7 +180,7 @@ func (l *relay) blame(node string, err error) {
 	l.unsure[node] = true
 	l.r.slow.note(node, true)
 	l.r.cfg.Logger.Warn("holder passed by", "node", node, "ref", l.ref.String(), "err", err)
-	if errors.Is(err, errStalled) {
+	if errors.Is(err, errStalled) && !l.patient {
 		l.stalled = append(l.stalled, node)
 	}
 }

@@ -2,6 +2,8 @@ package replica_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -158,6 +160,26 @@ func TestASecondHolderIsAskedBesideASlowOne(t *testing.T) {
 			}
 			<-ended // the slow one was told to stop
 		})
+	}
+}
+
+func TestHoldersThatAllHangAreGivenUp(t *testing.T) {
+	m, outside, _, refs := readers(t, blobstest.Bytes(5000, 1), func(cfg *replica.Config) {
+		cfg.SlowAfter, cfg.Stall = 20*time.Millisecond, 100*time.Millisecond
+	})
+	var g gets
+	g.watch(m, func(_ int, _ http.ResponseWriter, r *http.Request, _ http.Handler) { <-r.Context().Done() })
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	c, err := outside.OpenChunk(ctx, refs[0])
+	if err == nil {
+		c.Close()
+	}
+	if !errors.Is(err, blobs.ErrUnavailable) || ctx.Err() != nil {
+		t.Errorf("open = %v, %v; want ErrUnavailable", err, ctx.Err())
+	}
+	if n := len(g.all()); n > 6 { // once in haste, once with patience
+		t.Errorf("three holders were asked %d times", n)
 	}
 }
 
