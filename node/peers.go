@@ -46,10 +46,7 @@ func (p *peers) Nodes() []replica.Peer {
 			peer.Alive = m.State == cluster.Alive || m.State == cluster.Suspect
 			peer.Gone = m.Since
 		}
-		peer.Full = known && m.Load.Full
-		if known && m.Load.GivenUp {
-			peer.Draining = true // what it still has is copied elsewhere, and read where it can be
-		}
+		peer.Full, peer.GivenUp = known && m.Load.Full, known && m.Load.GivenUp
 		all = append(all, peer)
 	}
 	return all

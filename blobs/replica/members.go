@@ -11,7 +11,7 @@ import (
 // members is who is there at one moment, for one decision.
 type members struct {
 	self     string
-	copies   int // that should exist of a chunk, given how many nodes there are
+	copies   int // that should exist of a chunk, given how many nodes there are that are not being emptied
 	grace    time.Duration
 	since    time.Time // when this node began to look; nobody is gone for longer
 	nodes    []Peer    // by id
@@ -56,8 +56,15 @@ func (m members) acks(ack Ack) int {
 	return m.copies/2 + 1
 }
 
-// draining tells whether this node is being emptied: a copy here is none.
-func (m members) draining() bool { return m.nodes[m.index(m.self)].Draining }
+// draining tells whether this node's copies are to be elsewhere, because it is
+// being emptied or its disk was given up: a copy here is none.
+func (m members) draining() bool { return !m.nodes[m.index(m.self)].keeps() }
+
+// emptying tells whether that is so on purpose.
+func (m members) emptying() bool {
+	p := m.nodes[m.index(m.self)]
+	return p.Draining && !p.GivenUp
+}
 
 // index is where the node stands among nodes, or -1.
 func (m members) index(node string) int {
@@ -99,7 +106,7 @@ func (m members) holds(ref blobs.Ref) bool {
 func nobodyLacks(int, blobs.Ref) bool { return false }
 
 func (m members) counts(p Peer) bool {
-	return !p.Draining && (p.Alive || time.Since(m.goneSince(p)) < m.grace)
+	return p.keeps() && (p.Alive || time.Since(m.goneSince(p)) < m.grace)
 }
 
 func (m members) goneSince(p Peer) time.Time {
@@ -112,14 +119,14 @@ func (m members) goneSince(p Peer) time.Time {
 // writers returns the nodes that would take the chunk now: its holders first,
 // then those that would stand in for them.
 func (m members) writers(ref blobs.Ref) []string {
-	return m.place(ref, func(p Peer) bool { return p.Alive && !p.Full && !p.Draining })
+	return m.place(ref, func(p Peer) bool { return p.Alive && !p.Full && p.keeps() })
 }
 
 // readers returns the other live nodes in the order in which they should be
 // asked for the chunk: its holders, then those that keep what they had, then
-// those that are being emptied.
+// those whose copies do not count.
 func (m members) readers(ref blobs.Ref) []string {
-	order := m.place(ref, func(p Peer) bool { return p.Alive && p.ID != m.self && !p.Draining })
+	order := m.place(ref, func(p Peer) bool { return p.Alive && p.ID != m.self && p.keeps() })
 	listed := map[string]bool{m.self: true}
 	for _, id := range order {
 		listed[id] = true
@@ -163,7 +170,7 @@ func (m members) moved(now members) bool {
 // counts, or limit where that is sooner.
 func (m members) graceEnds(limit time.Duration) time.Duration {
 	for _, p := range m.nodes {
-		if left := m.grace - time.Since(m.goneSince(p)); !p.Alive && !p.Draining && left > 0 {
+		if left := m.grace - time.Since(m.goneSince(p)); !p.Alive && p.keeps() && left > 0 {
 			limit = min(limit, left)
 		}
 	}

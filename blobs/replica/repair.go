@@ -189,7 +189,7 @@ func (p *repair) round(ctx context.Context) outcome {
 	}
 	p.note(func(s *Status) {
 		s.Took = time.Since(start)
-		s.Emptied = m.draining() && out == settled && p.r.cfg.Settled() && p.buckets.sum().named == 0
+		s.Emptied = m.emptying() && out == settled && p.r.cfg.Settled() && p.buckets.sum().named == 0
 	})
 	return out
 }

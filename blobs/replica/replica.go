@@ -96,8 +96,12 @@ type Peer struct {
 	Alive    bool      // can be reached, as far as is known
 	Full     bool      // accepts no chunks, but keeps those it has
 	Draining bool      // is being emptied: accepts and keeps no chunks
+	GivenUp  bool      // its disk has not worked for so long that its copies do not count; it is no less a member
 	Gone     time.Time // since when it is not alive; zero where that is not known
 }
+
+// keeps tells whether the node's copies count, while it lives.
+func (p Peer) keeps() bool { return !p.Draining && !p.GivenUp }
 
 // An Ack says how many copies of a chunk are durable on distinct nodes before
 // whoever sent it is told that it is safe.

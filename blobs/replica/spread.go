@@ -115,7 +115,7 @@ type spreading struct {
 	targets []string // other nodes, best first
 	want    int      // copies to make on them
 	need    int      // of those, before the answer
-	here    int      // copies on this node: one, or none where it is being emptied
+	here    int      // copies on this node: one, or none where those do not count
 	full    int      // live nodes that were passed by because they are full
 
 	ctx    context.Context
@@ -132,7 +132,7 @@ func (r *Replica) newSpreading(ctx context.Context, upload string, ref blobs.Ref
 	sp := &spreading{
 		r: r, upload: upload, ref: ref,
 		here:  1,
-		full:  len(m.others(func(p Peer) bool { return p.Full && !p.Draining })),
+		full:  len(m.others(func(p Peer) bool { return p.Full && p.keeps() })),
 		acked: make(chan error, 1),
 		done:  make(chan struct{}),
 	}

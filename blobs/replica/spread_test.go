@@ -159,6 +159,7 @@ func TestSpreadSaysWhyItCannot(t *testing.T) {
 	refuse := func(nd *node) {
 		nd.onRequest(func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) })
 	}
+	broken := func(nd *node) { nd.set(func(p *replica.Peer) { p.Full, p.GivenUp = true, true }) }
 	fine := func(nd *node) {}
 	for _, c := range []struct {
 		name string
@@ -172,6 +173,8 @@ func TestSpreadSaysWhyItCannot(t *testing.T) {
 		{"both others without room", []func(*node){noRoom, noRoom}, blobs.ErrFull},
 		{"one dead, one full", []func(*node){die, full}, blobs.ErrFull},
 		{"one full, one fine", []func(*node){full, fine}, nil},
+		{"one disk given up", []func(*node){broken, fine}, nil},
+		{"both others' disks given up", []func(*node){broken, broken}, blobs.ErrUnavailable},
 		{"three of four others dead", []func(*node){die, die, die, fine}, nil},
 		{"all four others dead", []func(*node){die, die, die, die}, blobs.ErrUnavailable},
 	} {
@@ -218,6 +221,16 @@ func TestAckAllWaitsForEveryCopy(t *testing.T) {
 	m.nodes[2].die()
 	if _, err := m.nodes[0].tryPut("u", blobstest.Bytes(1000, 12)); !errors.Is(err, blobs.ErrUnavailable) {
 		t.Errorf("with two nodes of five: %v, want ErrUnavailable", err)
+	}
+}
+
+func TestAckAllCountsBrokenDisks(t *testing.T) {
+	m := newMesh(t, 3, func(cfg *replica.Config) { cfg.Ack = replica.AckAll })
+	for _, nd := range m.nodes[1:] {
+		nd.set(func(p *replica.Peer) { p.Full, p.GivenUp = true, true })
+	}
+	if ref, err := m.nodes[0].tryPut("u", blobstest.Bytes(1000, 1)); !errors.Is(err, blobs.ErrUnavailable) {
+		t.Errorf("with one disk that works: %v, want ErrUnavailable; it is on %v", err, m.having(ref))
 	}
 }
 

@@ -113,7 +113,7 @@ func (p *repair) tell(m members, start time.Time) {
 		} else {
 			p.backlog.look(int64(missing), sum.missingBytes, start)
 		}
-		s.Emptied = s.Emptied && m.draining() && sum.named == 0
+		s.Emptied = s.Emptied && m.emptying() && sum.named == 0
 	})
 }
 
