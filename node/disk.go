@@ -29,14 +29,17 @@ func (n *Node) describeDisk(w *cluster.Work) {
 	w.Damaged = uint64(found)
 	s := n.replica.Status()
 	w.Stored, w.Left, w.LeftBytes, w.Rate = uint64(s.Bytes), uint64(s.Left), uint64(s.LeftBytes), uint64(s.Rate)
-	w.Emptied = s.Emptied && w.Tasks == 0
+	w.Emptied = s.Emptied && w.Tasks == 0 && !w.Broken // what such a disk lacks may come back with it
 }
+
+// diskBroken is what diskState says of a disk that does not work.
+const diskBroken = "broken"
 
 // diskState is a disk's state in a word, for people and programs.
 func diskState(l cluster.Load) string {
 	switch {
 	case l.Broken:
-		return "broken"
+		return diskBroken
 	case l.Full:
 		return "full"
 	}

@@ -35,6 +35,8 @@ func TestWhichNodesCanBeDrained(t *testing.T) {
 		{"one of the others is draining, too", mesh(5, func(n []httpapi.NodeStatus) { n[3].Draining = httpapi.IsEmpty }), nil, ""},
 		{"no room", mesh(4, func(n []httpapi.NodeStatus) { n[0].Stored = 28 * gb }), state.ErrFull, "27 GB"},
 		{"room but for the reserve", mesh(4, func(n []httpapi.NodeStatus) { n[0].Stored = 27 * gb }), nil, ""},
+		{"its disk is broken", mesh(4, func(n []httpapi.NodeStatus) { n[0].Disk = "broken" }), state.ErrConflict, "read-only"},
+		{"its disk is full", mesh(4, func(n []httpapi.NodeStatus) { n[0].Disk = "full" }), nil, ""},
 		{"it is dead", mesh(4, func(n []httpapi.NodeStatus) { n[0].State = "dead" }), state.ErrConflict, "does not answer"},
 	} {
 		err := canDrain(c.nodes, "a", 3, 1*gb)

@@ -193,6 +193,10 @@ func TestARealDiskBecomesReadOnlyAndWritableAgain(t *testing.T) {
 	s := openStore(t, Config{Dir: filepath.Join(dir, "blobs")})
 	data := blobstest.Bytes(300_000, 1)
 	ref := put(t, s, data)
+	ours := blobstest.Bytes(300_000, 3)
+	if _, err := s.PutFor(t.Context(), "u", blobs.RefOf(ours), bytes.NewReader(ours)); err != nil {
+		t.Fatal(err)
+	}
 	other := blobstest.Bytes(300_000, 2)
 	part := filepath.Join(dir, "part")
 	if err := os.WriteFile(part, other, 0o600); err != nil {
@@ -201,7 +205,21 @@ func TestARealDiskBecomesReadOnlyAndWritableAgain(t *testing.T) {
 	if err := run("mount", "-o", "remount,ro", dir); err != nil {
 		t.Fatal(err)
 	}
+	done := func(what string, gone bool, err error) error {
+		if gone {
+			t.Errorf("%s says that it did it", what)
+		}
+		return err
+	}
 	for what, write := range map[string]func() error{
+		"remove": func() error {
+			gone, err := s.Remove(t.Context(), ref, time.Now().Add(time.Hour))
+			return done("remove", gone, err)
+		},
+		"discard": func() error {
+			gone, err := s.Discard(t.Context(), "u", blobs.RefOf(ours))
+			return done("discard", gone, err)
+		},
 		"probe":  s.Probe,
 		"put":    func() error { return s.Put(t.Context(), blobs.RefOf(other), bytes.NewReader(other)) },
 		"keep":   func() error { _, err := s.KeepFor(t.Context(), "", ref); return err },

@@ -147,7 +147,8 @@ func (s *Store) Remove(ctx context.Context, ref blobs.Ref, after time.Time) (boo
 	if info.ModTime().After(after) {
 		return false, nil
 	}
-	return true, s.unlink(ref)
+	err = s.unlink(ref)
+	return err == nil, err
 }
 
 // Discard deletes the chunk if the named upload created it and nobody has put
@@ -158,7 +159,8 @@ func (s *Store) Discard(ctx context.Context, upload string, ref blobs.Ref) (bool
 	if !s.marks.created(ref, upload) {
 		return false, nil
 	}
-	return true, s.unlink(ref)
+	err := s.unlink(ref)
+	return err == nil, err
 }
 
 // unlink removes the chunk's file; the caller holds its lock.

@@ -136,6 +136,28 @@ func TestOpenCleansUpAfterACrash(t *testing.T) {
 	}
 }
 
+func TestADeletionThatFailsIsNone(t *testing.T) {
+	s := openStore(t, Config{})
+	data := blobstest.Bytes(1000, 1)
+	ref := blobs.RefOf(data)
+	if _, err := s.PutFor(t.Context(), "u", ref, bytes.NewReader(data)); err != nil {
+		t.Fatal(err)
+	}
+	// What cannot be removed: a folder that is not empty.
+	if err := os.Remove(s.path(ref)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(s.path(ref), "x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if gone, err := s.Discard(t.Context(), "u", ref); gone || err == nil {
+		t.Errorf("discard = %v, %v", gone, err)
+	}
+	if gone, err := s.Remove(t.Context(), ref, time.Now().Add(time.Hour)); gone || err == nil {
+		t.Errorf("remove = %v, %v", gone, err)
+	}
+}
+
 func TestDamageIsNeverRead(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -31,6 +31,9 @@ func (p *repair) dropSurplus(ctx context.Context, m members, lacks lacking) bool
 		all = append(all[at:], all[:at]...)[:maxDropping]
 	}
 	there := p.confirmed(ctx, m, lacks, offer, all)
+	if p.r.broken() {
+		return len(all) == 0 // nothing can be deleted: no holder need hash its copies for that
+	}
 	old := time.Now().Add(-p.r.cfg.SurplusAfter)
 	var ripe []aged
 	for _, s := range all {
@@ -145,6 +148,9 @@ func (p *repair) keepHeld(ctx context.Context) {
 func (p *repair) collect(ctx context.Context, complete bool) {
 	if !complete || !p.r.cfg.Settled() {
 		p.orphans = nil
+		return
+	}
+	if p.r.broken() {
 		return
 	}
 	held := map[blobs.Ref]bool{}

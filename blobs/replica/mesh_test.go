@@ -225,6 +225,14 @@ func (m *mesh) runAll() {
 	}
 }
 
+func (m *mesh) runAllBut(running *node) {
+	for _, nd := range m.nodes {
+		if nd != running {
+			nd.run()
+		}
+	}
+}
+
 func (m *mesh) nudgeAll() {
 	for _, nd := range m.nodes {
 		nd.Nudge()

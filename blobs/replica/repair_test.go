@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -190,11 +193,70 @@ func TestSurplusStaysWhileAHolderIsNotSound(t *testing.T) {
 	if !slices.Contains(m.having(ref), extra.id) {
 		t.Error("the surplus copy went while one holder's was damaged")
 	}
-	for _, nd := range m.nodes {
-		if nd != extra {
-			nd.run()
+	m.runAllBut(extra)
+	m.wantHeld(3, []blobs.Ref{ref})
+}
+
+// breakDisk takes the folder away in which the node's disk stages what it
+// writes, and returns how to bring it back.
+func (nd *node) breakDisk() (mend func()) {
+	t := nd.mesh.t
+	t.Helper()
+	staging := filepath.Join(nd.dir, "blobs", "staging")
+	if err := os.RemoveAll(staging); err != nil {
+		t.Fatal(err)
+	}
+	if err := nd.disk.Probe(); !errors.Is(err, blobs.ErrBroken) {
+		t.Fatalf("probe = %v", err)
+	}
+	return func() {
+		if err := os.Mkdir(staging, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := nd.disk.Probe(); err != nil {
+			t.Fatal(err)
 		}
 	}
+}
+
+func TestABrokenDiskAsksForNoHashesForWhatItCannotDelete(t *testing.T) {
+	m := newMesh(t, 4, quick)
+	data := blobstest.Bytes(5000, 1)
+	ref := blobs.RefOf(data)
+	holders := m.holders(ref, 3)
+	extra := m.nodes[slices.IndexFunc(m.nodes, func(nd *node) bool { return !slices.Contains(holders, nd.id) })]
+	man := blobs.Manifest{Size: 5000, SHA256: ref, Chunks: []blobs.Ref{ref}}
+	extra.put(man.Encode())
+	extra.put(data)
+	eventually(t, "the holders have it", func() error { return m.lacking([]blobs.Ref{ref}) })
+	m.name(man.Blob().Ref)
+	var kept atomic.Int64
+	for _, nd := range m.nodes {
+		nd.onRequest(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if r.URL.Path == "/chunks/keep" {
+				kept.Add(1)
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+	mend := extra.breakDisk()
+	extra.run()
+	seen := time.Time{}
+	for range 3 {
+		eventually(t, "another round is over", func() error {
+			extra.Nudge()
+			if last := extra.Status().LastRound; !last.After(seen) {
+				return errors.New("not yet")
+			}
+			return nil
+		})
+		seen = extra.Status().LastRound
+	}
+	if n := kept.Load(); n > 0 {
+		t.Errorf("the holders were asked %d times to hash their copies", n)
+	}
+	mend()
+	m.runAllBut(extra)
 	m.wantHeld(3, []blobs.Ref{ref})
 }
 

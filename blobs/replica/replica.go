@@ -256,3 +256,12 @@ func (r *Replica) Close() error {
 // Reserve sets room for n bytes aside on this node's disk until release is
 // called, or returns [blobs.ErrFull].
 func (r *Replica) Reserve(n int64) (release func(), err error) { return r.cfg.Local.Reserve(n) }
+
+// broken tells whether this node's disk does not work.
+func (r *Replica) broken() bool {
+	release, err := r.cfg.Local.Reserve(0)
+	if err == nil {
+		release()
+	}
+	return errors.Is(err, blobs.ErrBroken)
+}

@@ -22,7 +22,9 @@ type DrainCmd struct {
 func (DrainCmd) Help() string {
 	return `The node gets no new files and no new tasks, and what it keeps is copied to the
 others. When that is done it may be stopped and taken away; until then it must
-run. It stays so when it is restarted, until --undo. For administrators.
+run. It stays so when it is restarted, until --undo. A node whose disk fails or
+is read-only cannot be emptied: the others copy what it had by themselves. For
+administrators.
 
     malla nodes drain attic
     malla nodes drain attic --no-wait
@@ -55,7 +57,11 @@ func (c DrainCmd) Run(env *Env) error {
 			return
 		}
 		most = max(most, n.Repair.Bytes)
-		bar.Describe(plain(c.Node + ": " + left(n.Repair)))
+		what := left(n.Repair)
+		if n.Disk == "broken" {
+			what += "; its disk fails or is read-only: until that is mended nothing leaves it"
+		}
+		bar.Describe(plain(c.Node + ": " + what))
 		bar.Set(int(100 - 100*n.Repair.Bytes/most))
 	})
 	if err != nil {
