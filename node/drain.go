@@ -37,7 +37,7 @@ func canDrain(nodes []httpapi.NodeStatus, id string, copies int, reserve uint64)
 	case !living(target):
 		return state.Errorf(state.Conflict, "%s does not answer: what it held is copied by the others already", target.Name)
 	case target.Disk == diskBroken:
-		return state.Errorf(state.Conflict, "the disk of %s fails or is read-only, so nothing can be moved off it: mend it first, or stop the node; the others make the copies that it held by themselves", target.Name)
+		return state.Errorf(state.Conflict, "the disk of %s fails or is read-only, so nothing can be moved off it: mend it first, or stop the node when the others have made the copies that it held, which they do by themselves", target.Name)
 	case takers < want:
 		return state.Errorf(state.Conflict, "only %d of the other nodes can take files, too few for %d copies of each: add a node first, or run the mesh with fewer --copies", takers, want)
 	case room < target.Stored:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"malla/blobs"
@@ -28,8 +29,9 @@ type health struct {
 }
 
 // Broken returns since when the disk has not worked and why, and a nil error
-// while it does. A disk is broken from the first write, fsync or read that
-// fails, or that it refuses as read-only, until a probe succeeds.
+// while it does. A disk is broken from the first write or fsync that fails, or
+// that it refuses as read-only, until a probe succeeds. Where a read fails, a
+// probe decides: one bad sector is not the disk.
 func (s *Store) Broken() (since time.Time, cause error) {
 	s.health.mu.Lock()
 	defer s.health.mu.Unlock()
@@ -98,17 +100,23 @@ func (s *Store) works() error {
 	}
 	h.mu.Unlock()
 	if try {
-		return s.Probe()
+		s.Probe() // it tells and remembers
+		_, cause = s.Broken()
 	}
 	return cause
 }
 
 // Probe writes a small file, makes it durable and removes it: what that says
-// of the disk is what [Store.Broken] tells from now on. A full disk works.
+// of the disk is what [Store.Broken] tells from now on. A full disk works. Where
+// the process or the machine is short of something else, the error is not
+// [blobs.ErrBroken], and what was known of the disk stays so.
 func (s *Store) Probe() error {
 	err := s.tryWrite()
 	if errors.Is(err, blobs.ErrFull) {
 		err = nil
+	}
+	if ofProcess(err) {
+		return fmt.Errorf("probe the disk: %w", err)
 	}
 	if err != nil {
 		err = fmt.Errorf("%w: %w", blobs.ErrBroken, err)
@@ -126,7 +134,16 @@ func (s *Store) Probe() error {
 	return nil
 }
 
+// ofProcess tells whether err says that the process or the machine is short of
+// files or memory: that is no news of the disk.
+func ofProcess(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
+}
+
 func (s *Store) tryWrite() (err error) {
+	if err := s.gone(); err != nil {
+		return err
+	}
 	f, err := os.CreateTemp(s.staging(), "probe-*")
 	if err != nil {
 		return blobs.OfFolder(err)

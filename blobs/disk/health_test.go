@@ -138,8 +138,29 @@ func TestAFolderThatWentAwayIsABrokenDisk(t *testing.T) {
 	}
 }
 
+func TestADiskThatWentAwayIsNotAnEmptyOne(t *testing.T) {
+	for what, look := range map[string]func(s *Store) error{
+		"list":  func(s *Store) error { return s.In(t.Context(), 1, nil) },
+		"stamp": func(s *Store) error { _, err := s.Stamp(1); return err },
+	} {
+		s := openStore(t, Config{})
+		if err := look(s); err != nil {
+			t.Errorf("%s, of an empty disk: %v", what, err)
+		}
+		if err := os.RemoveAll(filepath.Join(s.dir, "chunks")); err != nil { // as where it is unmounted
+			t.Fatal(err)
+		}
+		if err := look(s); !errors.Is(err, blobs.ErrBroken) {
+			t.Errorf("%s = %v, want ErrBroken", what, err)
+		}
+		if _, cause := s.Broken(); cause == nil {
+			t.Errorf("%s: the disk counts as sound", what)
+		}
+	}
+}
+
 func TestABrokenDiskIsTriedAgainByItself(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // its clock is its own: no time passes
+	synctest.Test(t, func(t *testing.T) { // Sleep moves the bubble's clock on: no time passes
 		s, disk := openMoody(t)
 		disk.set(syscall.EIO)
 		time.Sleep(time.Minute) // nobody looks: nobody knows
@@ -160,7 +181,7 @@ func TestABrokenDiskIsTriedAgainByItself(t *testing.T) {
 }
 
 func TestWatchFindsWhatNobodyMeets(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // Sleep moves the bubble's clock on: no time passes
 		s, disk := openMoody(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
@@ -211,11 +232,71 @@ func TestUnreadableChunks(t *testing.T) {
 			if n := len(files(t, filepath.Join(s.dir, "quarantine"))); n != c.quarantine {
 				t.Errorf("%d files in quarantine, want %d", n, c.quarantine)
 			}
-			if _, cause := s.Broken(); cause == nil {
-				t.Error("the disk counts as sound")
+			// One bad sector must not take the whole disk out of use: only
+			// a disk that takes nothing is broken.
+			if _, cause := s.Broken(); (cause == nil) != c.works {
+				t.Errorf("the disk is broken by %v", cause)
 			}
 		})
 	}
+	t.Run("a process without memory", func(t *testing.T) {
+		s, _ := openMoody(t)
+		ref := put(t, s, blobstest.Bytes(1000, 1))
+		info, err := os.Stat(s.path(ref))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.unreadable(ref, info, syscall.ENOMEM); !errors.Is(err, syscall.ENOMEM) || errors.Is(err, blobs.ErrCorrupt) {
+			t.Errorf("got %v", err)
+		}
+		if _, err := s.Open(t.Context(), ref); err != nil {
+			t.Errorf("the chunk was moved away: %v", err)
+		}
+	})
+}
+
+func TestWhatTheProcessLacksIsNoNewsOfTheDisk(t *testing.T) {
+	s, disk := openMoody(t)
+	for _, broken := range []bool{false, true} {
+		if broken {
+			disk.set(syscall.EIO)
+			s.Probe() // it remembers
+		}
+		for _, err := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
+			disk.set(err)
+			if got := s.Probe(); !errors.Is(got, err) || errors.Is(got, blobs.ErrBroken) {
+				t.Errorf("probe with %v = %v", err, got)
+			}
+			if _, cause := s.Broken(); (cause != nil) != broken {
+				t.Errorf("after %v the disk is broken by %v, want %v", err, cause, broken)
+			}
+		}
+	}
+}
+
+func TestAChunkThatWasAcknowledgedOutlivesAFailedUpload(t *testing.T) {
+	s, disk := openMoody(t)
+	data := blobstest.Bytes(1000, 1)
+	ref := put(t, s, data)
+	part := filepath.Join(t.TempDir(), "part")
+	if err := os.WriteFile(part, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.sync = func(f *os.File) error { // the file can be made durable, the folder cannot
+		if info, err := f.Stat(); err != nil || !info.IsDir() {
+			return err
+		}
+		return syscall.EIO
+	}
+	if _, err := s.Adopt(t.Context(), "u", ref, part); !errors.Is(err, blobs.ErrBroken) {
+		t.Errorf("adopt = %v, want ErrBroken", err)
+	}
+	s.sync = disk.sync
+	c, err := s.Open(t.Context(), ref)
+	if err != nil {
+		t.Fatalf("the chunk that was there before: %v", err)
+	}
+	c.Close()
 }
 
 func TestScrubDoesNotTrustWhatWasReadBefore(t *testing.T) {

@@ -96,11 +96,14 @@ func (s *Store) rehash(ctx context.Context, ref blobs.Ref, f *os.File, info os.F
 
 // unreadable tells a bad sector, whose chunk goes to quarantine, from a disk
 // that is gone: that one may come back with all its chunks, and none of them
-// is to be moved meanwhile.
+// is to be moved meanwhile. Where the process is short of something, nothing is
+// known of the chunk.
 func (s *Store) unreadable(ref blobs.Ref, info os.FileInfo, cause error) error {
-	s.fault(cause)
-	if err := s.tryWrite(); err != nil && !errors.Is(err, blobs.ErrFull) {
-		return fmt.Errorf("read chunk %s: %w: %w", ref.Short(), blobs.ErrBroken, cause)
+	if ofProcess(cause) {
+		return fmt.Errorf("read chunk %s: %w", ref.Short(), cause)
+	}
+	if err := s.Probe(); err != nil {
+		return fmt.Errorf("read chunk %s: %w: %w", ref.Short(), err, cause)
 	}
 	return s.quarantine(ref, info, cause)
 }

@@ -21,12 +21,12 @@ func (s *Store) Scrub(ctx context.Context, ref blobs.Ref, paced func(n int) erro
 	}
 	f, err := os.Open(s.path(ref))
 	if err != nil {
-		return 0, s.fault(notFound(ref, err))
+		return 0, s.unopened(notFound(ref, err))
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	info, err := f.Stat()
 	if err != nil {
-		return 0, s.fault(err)
+		return 0, s.unopened(err)
 	}
 	// What the page cache has may be whole where the disk is not. And of what
 	// is read now nothing is needed again soon: it must not push out what is.
@@ -36,4 +36,13 @@ func (s *Store) Scrub(ctx context.Context, ref blobs.Ref, paced func(n int) erro
 		return info.Size(), fmt.Errorf("scrub chunk %s: %w", ref.Short(), err)
 	}
 	return info.Size(), nil
+}
+
+// unopened is why one chunk cannot be opened: [blobs.ErrBroken] only where the
+// whole disk does not work. Else the other chunks would wait for this one.
+func (s *Store) unopened(err error) error {
+	if errors.Is(blobs.OfDisk(err), blobs.ErrBroken) {
+		return errors.Join(err, s.Probe())
+	}
+	return err
 }

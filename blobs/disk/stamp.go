@@ -13,10 +13,10 @@ import (
 func (s *Store) Stamp(first byte) (time.Time, error) {
 	info, err := os.Stat(s.prefix(first))
 	if errors.Is(err, fs.ErrNotExist) {
-		return time.Time{}, nil
+		return time.Time{}, s.fault(s.gone())
 	}
 	if err != nil {
-		return time.Time{}, err
+		return time.Time{}, s.fault(err)
 	}
 	return info.ModTime(), nil
 }

@@ -193,7 +193,7 @@ func (s *Store) In(ctx context.Context, first byte, f func(ref blobs.Ref, size i
 	prefix := fmt.Sprintf("%02x", first)
 	entries, err := os.ReadDir(s.prefix(first))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		err = s.gone()
 	}
 	if err != nil {
 		return fmt.Errorf("list chunks: %w", s.fault(err))
@@ -216,6 +216,13 @@ func (s *Store) In(ctx context.Context, first byte, f func(ref blobs.Ref, size i
 		}
 	}
 	return nil
+}
+
+// gone tells a disk that went away, with all its chunks, from one on which no
+// chunk has made the folder yet that is not there.
+func (s *Store) gone() error {
+	_, err := os.Stat(filepath.Join(s.dir, "chunks"))
+	return blobs.OfFolder(err)
 }
 
 // Free returns how many bytes may still be written before the reserve is

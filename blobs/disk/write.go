@@ -140,7 +140,11 @@ func (s *Store) place(upload string, ref blobs.Ref, f *os.File) (created bool, e
 		return false, fmt.Errorf("place chunk %s: %w", ref.Short(), s.fault(err))
 	}
 	if err := s.syncDir(filepath.Dir(path)); err != nil {
-		return false, errors.Join(fmt.Errorf("place chunk %s: %w", ref.Short(), s.fault(err)), s.unlink(ref))
+		err = fmt.Errorf("place chunk %s: %w", ref.Short(), s.fault(err))
+		if created { // else a chunk that was acknowledged is here still, as the old file or as the new one
+			err = errors.Join(err, s.unlink(ref))
+		}
+		return false, err
 	}
 	if created {
 		s.marks.create(ref, upload)

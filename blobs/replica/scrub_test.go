@@ -145,7 +145,7 @@ func (m *timedMemory) Scrub(ctx context.Context, ref blobs.Ref, paced func(int) 
 }
 
 func TestScrubReadsEachChunkOnceInItsTimeAndEvenly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // Sleep moves the bubble's clock on: no time passes
 		const day = 24 * time.Hour
 		local := &timedMemory{times: map[blobs.Ref][]time.Time{}}
 		for i := range 500 {
@@ -160,7 +160,7 @@ func TestScrubReadsEachChunkOnceInItsTimeAndEvenly(t *testing.T) {
 		}
 		start := time.Now()
 		stop := scrubbing(t, r)
-		time.Sleep(15 * day) // of the bubble: it costs nothing
+		time.Sleep(15 * day)
 		if done := r.Status().Scrub.Done; done < 0.5 || done > 0.6 {
 			t.Errorf("after 15 of 30 days %.2f are done", done)
 		}
@@ -189,7 +189,7 @@ func TestScrubReadsEachChunkOnceInItsTimeAndEvenly(t *testing.T) {
 }
 
 func TestScrubKeepsToItsRate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // Sleep moves the bubble's clock on: no time passes
 		local := &timedMemory{times: map[blobs.Ref][]time.Time{}}
 		for i := range 20 {
 			data := blobstest.Bytes(1<<20, uint64(i))
@@ -217,7 +217,7 @@ func TestScrubCanBeSwitchedOff(t *testing.T) {
 	if _, err := local.PutFor(t.Context(), "", blobs.RefOf(data), bytes.NewReader(data)); err != nil {
 		t.Fatal(err)
 	}
-	synctest.Test(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // Sleep moves the bubble's clock on: no time passes
 		r, err := replica.New(replica.Config{Self: "n", Local: local, Peers: alone{}, ScrubEvery: -1})
 		if err != nil {
 			t.Fatal(err)
