@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -48,6 +49,7 @@ type API struct {
 	queue     *queueCache
 	streams   *streamLimit
 	tus       http.Handler // the protocol of resumable uploads
+	importing sync.Map     // id of each resumable upload that is being named -> struct{}
 	router    *httprouter.Router
 	caughtUp  atomic.Bool   // this node's state has been as new as the mesh's once
 	tick      time.Duration // between looks at what is not in the state; tests shorten it

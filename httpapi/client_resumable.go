@@ -29,13 +29,18 @@ type File struct {
 // a mesh that has lost a node is asked for more than half a minute.
 const mostUploadFailures = 10
 
+// mostLocked is how often a node may say that it is at work on the
+// upload: a film that has no index at its ends is read as a whole before it is
+// named.
+const mostLocked = 90
+
 // UploadFile uploads a file so that nothing is sent twice when the network
 // breaks or the node dies (tus 1.0.0): it goes on by itself, at the next node
 // where one does not answer. Where it gave up, a second call with the Location
 // of the first goes on.
 func (c *Client) UploadFile(ctx context.Context, f File) (Media, error) {
 	location := f.Location
-	tries := patience{most: mostUploadFailures}
+	tries, locked := patience{most: mostUploadFailures}, patience{most: mostLocked}
 	for {
 		m, err := c.resume(ctx, f, &location, &tries)
 		if err == nil {
@@ -47,6 +52,12 @@ func (c *Client) UploadFile(ctx context.Context, f File) (Media, error) {
 		}
 		if hasStatus(err, http.StatusConflict) && tries.failures < mostUploadFailures {
 			tries.failures++ // a node took it over meanwhile, from the last chunk that is safe
+			continue
+		}
+		if hasStatus(err, http.StatusLocked) {
+			if err := locked.wait(ctx, err); err != nil {
+				return Media{}, err
+			}
 			continue
 		}
 		next := c.elsewhere(location)

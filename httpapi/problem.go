@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"malla/blobs"
+	"malla/blobs/upload"
 	"malla/cluster/state"
 	"malla/httpapi/auth"
 )
@@ -47,6 +48,7 @@ type outcome struct {
 var (
 	unauthorized = outcome{"unauthorized", http.StatusUnauthorized, "Sign in first", 0}
 	tooLarge     = outcome{"too_large", http.StatusRequestEntityTooLarge, "The file is too large", 0}
+	locked       = outcome{strconv.Itoa(http.StatusLocked), http.StatusLocked, http.StatusText(http.StatusLocked), 2 * time.Second}
 	unavailable  = outcome{"unavailable", http.StatusServiceUnavailable, "The mesh cannot do that at the moment", 2 * time.Second}
 	internal     = outcome{"internal", http.StatusInternalServerError, "Something went wrong on our side", 0}
 )
@@ -89,6 +91,8 @@ func problemOf(err error) *Problem {
 		return refusalOf(refused)
 	case errors.Is(err, auth.ErrSignIn):
 		return unauthorized.refusal("you are not signed in, or your session has ended: sign in again")
+	case errors.Is(err, upload.ErrBusy):
+		return locked.refusal(tusDetails[http.StatusLocked])
 	case errors.As(err, &tooMuch), errors.Is(err, blobs.ErrTooLarge):
 		return tooLarge.refusal("that is larger than what is accepted here")
 	case errors.Is(err, blobs.ErrFull):

@@ -87,7 +87,11 @@ func (c *call) resumable() error {
 // It returns whether the request is answered.
 func (c *call) resumeElsewhere(id string) (bool, error) {
 	ctx := c.r.Context()
-	info, node, err := c.api.cfg.Uploads.Find(ctx, id, string(c.user()))
+	find := c.api.cfg.Uploads.Find
+	if c.api.imports() != nil {
+		find = c.api.cfg.Uploads.FindOnly // to take it over would trap it here
+	}
+	info, node, err := find(ctx, id, string(c.user()))
 	switch {
 	case errors.Is(err, upload.ErrNotFound):
 		return true, statusProblem(http.StatusNotFound, "%s", tusDetails[http.StatusNotFound])
@@ -104,9 +108,6 @@ func (c *call) resumeElsewhere(id string) (bool, error) {
 	}
 	// All bytes came, but the mesh could not agree on a name then: it can now.
 	done, index, err := c.api.importUpload(ctx, id)
-	if errors.Is(err, upload.ErrBusy) {
-		return false, nil // its last request is still under way: tusd waits for it
-	}
 	if err != nil {
 		return true, err
 	}
@@ -115,10 +116,18 @@ func (c *call) resumeElsewhere(id string) (bool, error) {
 }
 
 // importUpload makes an upload of which every byte is here a file of its owner.
+// It is [upload.ErrBusy] while that is being done already.
 func (a *API) importUpload(ctx context.Context, id string) (upload.Named, uint64, error) {
+	if _, busy := a.importing.LoadOrStore(id, struct{}{}); busy {
+		return upload.Named{}, 0, upload.ErrBusy
+	}
+	defer a.importing.Delete(id)
 	info, err := a.cfg.Uploads.Get(id)
 	if err != nil {
 		return upload.Named{}, 0, err
+	}
+	if info.Named != (upload.Named{}) {
+		return info.Named, a.cfg.State.View().Index(), nil // another request was faster
 	}
 	blob, err := a.cfg.Uploads.Finish(ctx, id)
 	if err != nil {
@@ -138,8 +147,8 @@ func (a *API) importUpload(ctx context.Context, id string) (upload.Named, uint64
 // done, or be gone.
 const importAfter = 5 * time.Second
 
-// Run names uploads whose bytes all came while the mesh could not agree, until
-// ctx ends, whose error it returns.
+// Run names uploads whose bytes all came while the mesh could not agree, or
+// whose node died or restarted then, until ctx ends, whose error it returns.
 func (a *API) Run(ctx context.Context) error {
 	tick := time.NewTicker(importAfter)
 	defer tick.Stop()
@@ -154,11 +163,24 @@ func (a *API) Run(ctx context.Context) error {
 }
 
 func (a *API) importComplete(ctx context.Context, rested time.Duration) {
+	if a.imports() != nil {
+		return
+	}
 	for _, i := range a.cfg.Uploads.Complete(rested) {
-		if _, _, err := a.importUpload(ctx, i.ID); err != nil && ctx.Err() == nil {
+		if err := a.importHere(ctx, i); err != nil && ctx.Err() == nil {
 			a.cfg.Logger.Info("complete upload not imported yet", "upload", i.ID, "err", err)
 		}
 	}
+}
+
+// importHere names a complete upload unless another node goes on with it.
+func (a *API) importHere(ctx context.Context, i upload.Info) error {
+	i, node, err := a.cfg.Uploads.Find(ctx, i.ID, i.Owner)
+	if err != nil || node != "" || i.Named != (upload.Named{}) || !i.Complete() {
+		return err
+	}
+	_, _, err = a.importUpload(ctx, i.ID)
+	return err
 }
 
 // sendImported answers for an upload that is in the library.
@@ -253,7 +275,7 @@ var tusDetails = map[int]string{
 	http.StatusConflict:              "the upload goes on at another offset: ask for it with HEAD",
 	http.StatusPreconditionFailed:    "the header Tus-Resumable must be 1.0.0",
 	http.StatusRequestEntityTooLarge: "that is more than was announced, or larger than what is accepted here",
-	http.StatusLocked:                "another request is sending this upload",
+	http.StatusLocked:                "another request is sending or finishing this upload: try again in a moment",
 	http.StatusInsufficientStorage:   "the mesh has no room left for this file",
 	http.StatusServiceUnavailable:    "too few nodes can be reached: try again in a moment",
 }

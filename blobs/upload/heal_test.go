@@ -282,3 +282,34 @@ func TestLinesOfADroppedRecordBelongToNobody(t *testing.T) {
 		}
 	}
 }
+
+func TestACompleteUploadIsNamedBySomebody(t *testing.T) {
+	m := newMesh(t, 3)
+	a, b := m.nodes[0], m.nodes[1]
+	data := blobstest.Bytes(blobs.ChunkSize, 1)
+	id := create(t, a.Store, int64(len(data)))
+	wantComplete := func(nd *meshNode, want int) {
+		t.Helper()
+		if got := nd.Complete(0); len(got) != want || want > 0 && got[0].ID != id {
+			t.Errorf("%s has to name %+v, want %d uploads", nd.id, got, want)
+		}
+	}
+	wantComplete(a, 0)
+	appendAll(t, a.Store, id, 0, data)
+	b.wantHeld(1)
+	wantComplete(a, 1)
+	wantComplete(b, 0)
+	a.open()
+	wantComplete(a, 1)
+	a.set(true, true)
+	wantComplete(b, 1)
+	if i := b.find(id); !i.Complete() {
+		t.Errorf("b takes it over at %d", i.Offset)
+	}
+	b.finish(id, data)
+	wantComplete(b, 1)
+	if err := b.SetNamed(t.Context(), id, Named{"m1", "a.mp4"}); err != nil {
+		t.Fatal(err)
+	}
+	wantComplete(b, 0)
+}

@@ -233,14 +233,18 @@ func (s *Store) Get(id string) (Info, error) {
 	return u.info(), nil
 }
 
-// Complete returns the uploads of this node of which every byte came that long
-// ago, and which nobody named in the library.
+// Complete returns the uploads of which every byte came that long ago, which
+// nobody named in the library, and which this node may have to name: it went on
+// with them last, or keeps the record of who did and died. Find tells whether
+// another node does by now.
 func (s *Store) Complete(rested time.Duration) []Info {
+	m := s.members()
 	var infos []Info
 	for _, u := range s.all() {
-		i := u.info()
+		c := s.claim(u)
+		i, by := c.Info, c.Taken.Node
 		last := i.Expires.Add(-s.cfg.Expire)
-		if u.isMine() && i.Complete() && !i.Created.IsZero() && i.Concat != Partial && i.Named == (Named{}) && time.Since(last) > rested {
+		if by != "" && (by == s.cfg.Self || m.dead(by)) && i.Complete() && i.Concat != Partial && i.Named == (Named{}) && time.Since(last) > rested {
 			infos = append(infos, i)
 		}
 	}

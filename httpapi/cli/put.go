@@ -208,7 +208,7 @@ func (p *putting) moved(name, node string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.bar.Clear()
-	fmt.Fprintf(p.env.Stderr, "malla: no answer; %s goes on at %s\n", plain(name), plain(node))
+	fmt.Fprintf(p.env.Stderr, "malla: %s goes on at %s\n", plain(name), plain(node))
 }
 
 // one uploads a file unless its bytes are there.
