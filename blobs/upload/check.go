@@ -84,7 +84,13 @@ func (c *checker) upload(id string) error {
 	if st.finished || st.part.Len == 0 || st.part.Chunk != len(st.chunks) {
 		return nil
 	}
-	return c.part(fmt.Sprintf("%s.%d.part", id, st.part.Chunk), st.part)
+	file := fmt.Sprintf("%s.%d.part", id, st.part.Chunk)
+	if _, err := os.Lstat(filepath.Join(c.dir, file)); errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Lstat(filepath.Join(c.dir, keptName(file))); err == nil {
+			file = keptName(file) // it was being spread
+		}
+	}
+	return c.part(file, st.part)
 }
 
 func (c *checker) part(file string, want partOnDisk) error {

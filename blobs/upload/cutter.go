@@ -9,6 +9,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"strings"
 	"sync"
 
 	"malla/blobs"
@@ -32,6 +33,7 @@ type cutter struct {
 
 	part    *os.File // nil before the first byte of a chunk
 	partLen int64
+	told    bool      // bytes of the part were acknowledged
 	chunk   hash.Hash // of the part
 	whole   hash.Hash // of everything
 	size    int64     // of everything
@@ -164,6 +166,12 @@ func (c *cutter) endChunk(ctx context.Context) error {
 		release()
 		return err
 	}
+	if c.told {
+		// Whoever spreads the file takes it away, also where that fails. Without
+		// another name of it, what was acknowledged would have to be sent again.
+		_ = os.Link(path, keptName(path)) // not on every file system
+	}
+	c.told = false
 	ctx, cancel := context.WithCancel(ctx)
 	f := &flight{spreadChunk{blobs.Ref(c.chunk.Sum(nil)), c.partLen, state}, cancel, make(chan error, 1)}
 	c.tried = append(c.tried, f.ref)
@@ -175,6 +183,9 @@ func (c *cutter) endChunk(ctx context.Context) error {
 			// lost with this node.
 			err = c.spread(f.spreadChunk)
 		}
+		if err == nil {
+			os.Remove(keptName(path))
+		}
 		f.done <- err
 	}()
 	c.flight = f
@@ -182,6 +193,9 @@ func (c *cutter) endChunk(ctx context.Context) error {
 	c.partLen = 0
 	return nil
 }
+
+// keptName is the second name of a part that is being spread.
+func keptName(part string) string { return strings.TrimSuffix(part, ".part") + ".kept.part" }
 
 // reuse takes the next n bytes of r as a chunk that is stored already, by
 // another upload, and so is only hashed.
@@ -255,9 +269,10 @@ func (c *cutter) finish(ctx context.Context) (blobs.Blob, error) {
 	return blob, nil
 }
 
-// rest closes the part, to be continued.
+// rest closes the part, to be continued; the caller acknowledges it.
 func (c *cutter) rest() error {
 	err := c.land()
+	c.told = c.partLen > 0
 	if c.part == nil {
 		return err
 	}
@@ -281,5 +296,6 @@ func (c *cutter) stop() {
 	c.release()
 	for i := len(c.chunks); i <= len(c.chunks)+1; i++ {
 		os.Remove(c.path(i))
+		os.Remove(keptName(c.path(i)))
 	}
 }

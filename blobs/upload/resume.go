@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"malla/blobs"
@@ -44,12 +45,17 @@ func (s *Store) resume(u *upload) (*cutter, error) {
 	// Nothing is known of a part that a failed step left behind.
 	os.Remove(s.part(u.id, len(st.chunks)+1))
 	path := s.part(u.id, len(st.chunks))
-	if st.part.Chunk != len(st.chunks) || c.readPart(path, st.part) != nil {
+	if st.part.Chunk != len(st.chunks) || c.readPart(path, st.part) != nil && c.readKept(path, st.part) != nil {
 		st.part = partOnDisk{}
 		c.chunk.Reset()
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, err
 		}
+	}
+	c.told = c.partLen > 0
+	kept, _ := filepath.Glob(filepath.Join(s.cfg.Dir, u.id+".*.kept.part"))
+	for _, k := range kept {
+		os.Remove(k) // of no use any more; what stays goes with the record
 	}
 	return c, nil
 }
@@ -59,6 +65,26 @@ func restoreHash(h any, state []byte) error {
 		return nil
 	}
 	return h.(encoding.BinaryUnmarshaler).UnmarshalBinary(state)
+}
+
+// readKept is readPart for a part that was taken away to be spread, which failed.
+// It is copied: its file may be a chunk by now.
+func (c *cutter) readKept(path string, want partOnDisk) error {
+	src, err := os.Open(keptName(path))
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	os.Remove(path) // may be that file too
+	dst, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.CopyN(dst, src, want.Len)
+	if err := errors.Join(err, dst.Sync(), dst.Close()); err != nil {
+		return err
+	}
+	return c.readPart(path, want)
 }
 
 var errOtherPart = errors.New("the part on the disk is not the one in the journal")

@@ -58,11 +58,6 @@ func (d *folder) Spread(ctx context.Context, upload string, ref blobs.Ref, path 
 	d.calls++
 	n, fail := d.calls, d.spread
 	d.mu.Unlock()
-	if fail != nil {
-		if err := fail(ref, n); err != nil {
-			return err
-		}
-	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -70,7 +65,11 @@ func (d *folder) Spread(ctx context.Context, upload string, ref blobs.Ref, path 
 	if blobs.RefOf(data) != ref {
 		return fmt.Errorf("%w: the file at %s", blobs.ErrCorrupt, path)
 	}
-	return os.Rename(path, filepath.Join(d.dir, ref.String()))
+	// The file is gone whether or not enough nodes get it, as in package replica.
+	if err := errors.Join(os.Rename(path, filepath.Join(d.dir, ref.String())), ctx.Err()); err != nil || fail == nil {
+		return err
+	}
+	return fail(ref, n)
 }
 
 func (d *folder) Confirm(ctx context.Context, upload string, refs []blobs.Ref) error {

@@ -302,8 +302,8 @@ func (s *Store) cutter(u *upload) (*cutter, error) {
 }
 
 // Append takes the bytes of r, which belong at the offset, and returns how far
-// the upload got, which what was on its way may have moved back. A broken r is
-// no loss: what came is kept. Where it was the last byte, Finish is next.
+// the upload got; of this r, what was on its way may have to be sent again. What
+// came before stays, and a broken r is no loss: what came is kept. Where it was the last byte, Finish is next.
 func (s *Store) Append(ctx context.Context, id string, offset int64, r io.Reader) (n int64, err error) {
 	err = s.work(id, func(u *upload) error {
 		before := u.info()
@@ -400,7 +400,8 @@ func (s *Store) Finish(ctx context.Context, id string) (blob blobs.Blob, err err
 		if err != nil {
 			return err
 		}
-		if blob, err = c.finish(ctx); err != nil {
+		// Its sender may be gone, but every byte came.
+		if blob, err = c.finish(context.WithoutCancel(ctx)); err != nil {
 			return s.stepBack(u, err)
 		}
 		u.cut = nil

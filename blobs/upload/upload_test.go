@@ -3,9 +3,11 @@ package upload
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -204,6 +206,60 @@ func TestAFailedSpreadMovesTheOffsetBack(t *testing.T) {
 			t.Errorf("after spread %d failed: %d failures, or other bytes", fail, failures)
 		}
 		wantNothingReserved(t, d)
+	}
+}
+
+func TestWhatWasAcknowledgedDoesNotMoveBack(t *testing.T) {
+	const size = blobs.ChunkSize + 1000
+	data := blobstest.Bytes(size, 1)
+	for _, restart := range []bool{false, true} {
+		d, dir := newFolder(t), t.TempDir()
+		s := openStore(t, d, dir)
+		id := create(t, s, size)
+		again := func(want int64) {
+			t.Helper()
+			if restart {
+				s = openStore(t, d, dir)
+			}
+			if got := offset(t, s, id); got != want {
+				t.Fatalf("goes on at %d, %d bytes were acknowledged", got, want)
+			}
+		}
+		fail := func(fail bool) {
+			d.spread = func(blobs.Ref, int) error {
+				if fail {
+					return blobs.ErrUnavailable
+				}
+				return nil
+			}
+		}
+		appendAll(t, s, id, 0, data[:500_000])
+		for range 2 {
+			fail(true)
+			if _, err := s.Append(t.Context(), id, 500_000, bytes.NewReader(data[500_000:])); !errors.Is(err, blobs.ErrUnavailable) {
+				t.Fatalf("append = %v, want ErrUnavailable", err)
+			}
+			again(500_000)
+		}
+		fail(false)
+		appendAll(t, s, id, 500_000, data[500_000:])
+		for range 2 {
+			fail(true)
+			if _, err := s.Finish(t.Context(), id); !errors.Is(err, blobs.ErrUnavailable) {
+				t.Fatalf("finish = %v, want ErrUnavailable", err)
+			}
+			again(size)
+		}
+		fail(false)
+		gone, cancel := context.WithCancel(t.Context())
+		cancel() // who sent it has hung up
+		blob, err := s.Finish(gone, id)
+		if err != nil || !bytes.Equal(d.content(t, blob), data) {
+			t.Errorf("finish: %v", err)
+		}
+		if parts, _ := filepath.Glob(filepath.Join(dir, "*.part")); len(parts) > 0 {
+			t.Errorf("left behind: %v", parts)
+		}
 	}
 }
 
