@@ -41,6 +41,7 @@ type badRoad struct {
 	mu      sync.Mutex // guards the fields below
 	hold    bool       // what goes beyond 2 MB of a request waits
 	cuts    int        // so many requests are cut off after 1 MB
+	unnamed bool       // nobody hears what an upload became
 	held    int        // requests that got stuck
 	offsets []int64    // that PATCH requests said
 }
@@ -55,7 +56,20 @@ func newBadRoad(t *testing.T, to string) *badRoad {
 	proxy := &httputil.ReverseProxy{
 		Rewrite:       func(p *httputil.ProxyRequest) { p.SetURL(target); p.Out.Host = p.In.Host },
 		FlushInterval: -1,
-		ErrorHandler:  func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+		ModifyResponse: func(res *http.Response) error {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if !r.unnamed || res.Header.Get("Malla-Media-Id") == "" {
+				return nil
+			}
+			res.Header.Del("Malla-Media-Id")
+			res.Header.Del("Malla-Media-Name")
+			if res.Request.Method == http.MethodPatch {
+				return io.ErrUnexpectedEOF // the answer is lost
+			}
+			return nil
+		},
+		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 	}
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Method == http.MethodPatch {
@@ -174,6 +188,37 @@ func TestUploadsInABrowser(t *testing.T) {
 	}
 	if all := eval[[]string](t, page, `complaints`); len(all) > 0 {
 		t.Errorf("the page complained: %q", all)
+	}
+}
+
+// TestWhatIsNotNamedIsNotDoneInABrowser loses the last answer of an upload: as long
+// as nobody says what it became, the page says that it is being saved, after it
+// was loaded anew too.
+func TestWhatIsNotNamedIsNotDoneInABrowser(t *testing.T) {
+	needsChromium(t)
+	m := nodetest.New(t, 1)
+	road := newBadRoad(t, m.Node(0).URL())
+	road.unnamed = true
+	page := browser(t)
+	do(t, page, "open the page", chromedp.Navigate(road.URL))
+	do(t, page, "sign up",
+		chromedp.Click(chromedp.CSS("#tab-signup")), chromedp.SendKeys(chromedp.CSS("#signup-user"), "ana"),
+		chromedp.SendKeys(chromedp.CSS("#signup-pass"), "correct horse"), chromedp.Click(chromedp.CSS("#signup-submit")),
+		chromedp.WaitVisible(chromedp.CSS("#app-view")))
+	do(t, page, "upload", chromedp.SetUploadFiles(chromedp.CSS("#file-input"), []string{nodetest.File(t, "song.mp3", generated(t, "song.mp3"))}),
+		chromedp.WaitVisible(row("song.mp3", "saving")))
+	nodetest.Eventually(t, "it is named", 10*time.Second, func() error { return download(m.Node(0).User("ana"), "song.mp3", generated(t, "song.mp3")) })
+	eval[bool](t, page, `BeforeUnloadEvent.prototype.preventDefault = () => {}, true`) // nobody is there to answer
+	do(t, page, "load the page anew", chromedp.Reload(), chromedp.WaitVisible(row("song.mp3", "saving")))
+	if kept := eval[string](t, page, `JSON.stringify(localStorage)`); !strings.Contains(kept, "tus::") {
+		t.Errorf("the browser has forgotten the upload: %s", kept)
+	}
+	road.mu.Lock()
+	road.unnamed = false
+	road.mu.Unlock()
+	do(t, page, "hear what it became", chromedp.WaitVisible(row("song.mp3", "done")))
+	if kept := eval[string](t, page, `JSON.stringify(localStorage)`); strings.Contains(kept, "tus::") {
+		t.Errorf("the browser still keeps %s", kept)
 	}
 }
 

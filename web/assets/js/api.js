@@ -184,17 +184,29 @@ export function seen(status, method, index) {
   if (status === 401) unauthorized.emit();
 }
 
-/** How many bytes of an upload are there. */
-export async function uploadOffset(url) {
+/** How an upload stands: {sent, media, name}. media is '' until the library has the file. */
+export const uploadOffset = (url) => aboutUpload(url, 'HEAD', {});
+
+/** Asks for the answer that tells what an upload became of which every byte is there; {sent, media, name}. */
+export const nameUpload = (url, size) => aboutUpload(url, 'PATCH', { 'Content-Type': 'application/offset+octet-stream', 'Upload-Offset': size });
+
+async function aboutUpload(url, method, headers) {
   let response;
   try {
-    response = await fetch(url, { method: 'HEAD', headers: { 'Tus-Resumable': '1.0.0', ...credentials() }, credentials: remoteAPI ? 'omit' : 'same-origin', cache: 'no-store' });
+    response = await fetch(url, { method, headers: { 'Tus-Resumable': '1.0.0', ...headers, ...credentials() }, credentials: remoteAPI ? 'omit' : 'same-origin', cache: 'no-store' });
   } catch {
     throw new ApiError(0, t('error.network'));
   }
-  seen(response.status, 'HEAD', response.headers.get('X-Malla-Index'));
-  if (!response.ok) throw new ApiError(response.status, problemText(response.status));
-  return Number(response.headers.get('Upload-Offset')) || 0;
+  seen(response.status, method, response.headers.get('X-Malla-Index'));
+  if (!response.ok) {
+    const body = await readJSON(response);
+    throw new ApiError(response.status, problemText(response.status, body), body);
+  }
+  return {
+    sent: Number(response.headers.get('Upload-Offset')) || 0,
+    media: response.headers.get('Malla-Media-Id') ?? '',
+    name: decodeURIComponent(response.headers.get('Malla-Media-Name') ?? ''),
+  };
 }
 
 // Conversions

@@ -5,6 +5,7 @@ import * as api from './api.js';
 
 const pieces = 64 << 20; // bytes of one request at most: proxies refuse larger ones
 const delays = [0, 1000, 2000, 4000, 8000, 15000, 30000, 30000, 30000, 30000]; // ms before each new try; each byte that goes through begins them anew
+const askName = 2000; // ms between questions for what a complete upload became
 const askTabs = 150; // ms that other tabs get to say what they are sending
 
 const mine = new Set(); // places of the uploads that this tab sends or holds
@@ -41,6 +42,7 @@ const printOf = (file, user) => [`malla|${api.apiOrigin}|${user}`, file.name, fi
 export class Sending {
   #tus;
   #print;
+  #ended = false;
 
   constructor(file, user, hears) {
     this.#print = printOf(file, user);
@@ -49,7 +51,6 @@ export class Sending {
       chunkSize: pieces,
       metadata: { filename: file.name },
       fingerprint: async () => this.#print,
-      removeFingerprintOnSuccess: true,
       onUploadUrlAvailable: () => mine.add(this.#tus.url),
       onProgress: (sent) => hears.sent(sent),
       onShouldRetry: (error) => {
@@ -57,9 +58,15 @@ export class Sending {
         if (again) hears.broken();
         return again;
       },
-      onSuccess: ({ lastResponse }) => {
-        mine.delete(this.#tus.url);
-        hears.done(decodeURIComponent(lastResponse.getHeader('Malla-Media-Name') ?? '') || file.name);
+      onSuccess: async ({ lastResponse }) => {
+        // Where the last answer was lost, all bytes are there but no file may name them yet.
+        const named = lastResponse.getHeader('Malla-Media-Id')
+          ? { name: decodeURIComponent(lastResponse.getHeader('Malla-Media-Name') ?? '') }
+          : await nameOf(this.#tus.url, file.size, hears, () => this.#ended);
+        if (!named) return;
+        await this.#forget();
+        if (named.error) hears.failed(named.error, { lasting: true, signIn: false });
+        else hears.done(named.name || file.name);
       },
       onError: (error) => {
         const status = statusOf(error);
@@ -87,6 +94,7 @@ export class Sending {
 
   /** Ends it, here and on the node. */
   async cancel() {
+    this.#ended = true;
     mine.delete(this.#tus.url);
     try {
       await this.#tus.abort(true);
@@ -117,11 +125,41 @@ function reason(error) {
   return new api.ApiError(response.getStatus(), api.problemText(response.getStatus(), body), body);
 }
 
+// nameOf asks until it is known what an upload became of which every byte is there: {name} or {error}. It is null where that
+// was given up, or has been told to hears.
+async function nameOf(url, size, hears, ended) {
+  hears.sent(size);
+  while (!ended()) {
+    try {
+      return await api.nameUpload(url, size);
+    } catch (error) {
+      if (ended()) return null;
+      if (lasting(error.status)) return { error };
+      if (!passing(error.status)) {
+        hears.failed(error, { lasting: false, signIn: error.status === 401 });
+        return null;
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, askName));
+  }
+  return null;
+}
+
+/** Waits for the name of an upload that unfinished found complete; hears as of Sending. ended tells that nobody waits any more. */
+export async function waitForName({ url, key, size, name }, hears, ended) {
+  const named = await nameOf(url, size, hears, ended);
+  if (!named) return;
+  await storage().removeUpload(key);
+  if (named.error) hears.failed(named.error, { lasting: true, signIn: false });
+  else hears.done(named.name || name);
+}
+
 const storage = () => globalThis.tus.defaultOptions.urlStorage;
 
 /**
  * What this person's pages began to send to this node and did not finish, without what another tab is sending: {name, size,
- * sent, url, key, is(file)}. What the node does not know any more is left out. Finished ones have done set.
+ * sent, url, key, is(file)}. What the node does not know any more is left out. Those in the library have done set, those of
+ * which every byte is there, but no name yet, have saving set.
  */
 export async function unfinished(user) {
   const prefix = `tus::malla|${api.apiOrigin}|${user}|`;
@@ -133,11 +171,11 @@ export async function unfinished(user) {
 }
 
 async function look({ uploadUrl: url, urlStorageKey: key, metadata, size, creationTime }) {
-  const one = { name: metadata?.filename ?? '', size, sent: 0, url, key, begun: Date.parse(creationTime) || 0, done: false };
+  const one = { name: metadata?.filename ?? '', size, sent: 0, url, key, begun: Date.parse(creationTime) || 0, done: false, saving: false };
   try {
-    const sent = await api.uploadOffset(url);
-    if (sent >= size) await storage().removeUpload(key);
-    return { ...one, sent, done: sent >= size };
+    const { sent, media } = await api.uploadOffset(url);
+    if (media) await storage().removeUpload(key);
+    return { ...one, sent, done: Boolean(media), saving: !media && sent >= size };
   } catch (error) {
     if (!lasting(error.status)) return one; // it may be there: choosing the file again finds out
     await storage().removeUpload(key);

@@ -7,7 +7,7 @@ import { bytes, percent, span } from './format.js';
 import { toast } from './frame.js';
 import { onLanguage, t, tn } from './i18n.js';
 import { kindOfName, loadMediaSoon } from './media.js';
-import { giveUp, Sending, unfinished } from './resumable.js';
+import { giveUp, Sending, unfinished, waitForName } from './resumable.js';
 import { currentUser, signedIn, signedOut } from './session.js';
 
 const atOnce = 3;
@@ -46,8 +46,11 @@ async function findUnfinished() {
   const found = await unfinished(currentUser().username);
   for (const before of found.sort((a, b) => a.begun - b.begun)) {
     if (uploads.some((upload) => upload.before?.url === before.url)) continue;
-    uploads = [newUpload(before.name, before.size, { state: before.done ? 'done' : 'unfinished', sent: before.sent, before }), ...uploads];
+    const state = (before.done && 'done') || (before.saving && 'saving') || 'unfinished';
+    const upload = newUpload(before.name, before.size, { state, sent: before.sent, before });
+    uploads = [upload, ...uploads];
     if (before.done) loadMediaSoon();
+    if (before.saving) waitForName(before, hearsFor(upload), () => upload.state !== 'saving');
   }
   render();
 }
