@@ -40,9 +40,13 @@ func wavOf(size int, seed uint64) []byte {
 	return append(binary.LittleEndian.AppendUint32(h, uint32(size)), samples...)
 }
 
-// tus sends one request of the protocol to a node.
+// tus sends one request of the protocol to a node, once that knows who asks.
 func tus(t *testing.T, c *httpapi.Client, nd *nodetest.Node, method, path string, body []byte, header ...string) *http.Response {
 	t.Helper()
+	nodetest.Eventually(t, "the node knows the user", 10*time.Second, func() error {
+		_, err := as(c, nd).Me(t.Context())
+		return err
+	})
 	req, err := http.NewRequestWithContext(t.Context(), method, nd.URL()+path, bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)

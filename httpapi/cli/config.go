@@ -65,6 +65,8 @@ type unfinished struct {
 	Began    time.Time `json:"began"`
 }
 
+// forgetAfter is longer than nodes know of an upload that rests (24 hours), since
+// a long one may be on its way for days.
 const forgetAfter = 7 * 24 * time.Hour
 
 // location is where the file's upload goes on; "" where there is nothing to go

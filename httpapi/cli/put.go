@@ -29,9 +29,9 @@ func (PutCmd) Help() string {
 	return `What is in your library already, byte for byte, is not sent again. What was cut
 off goes on where it stopped: run the same command once more. Where the node that
 takes a file dies, it goes on at another one, with the last few megabytes again.
-Files of 8 MiB and more that were not finished are remembered for a week in
-uploads.json beside the login. A name that other bytes have already gets a
-number: song (2).mp3.
+Files of 8 MiB and more that were not finished are remembered in uploads.json
+beside the login; the nodes keep what came for 24 hours after its last byte. A
+name that other bytes have already gets a number: song (2).mp3.
 
     malla put song.flac film.mkv
     malla put ~/Music --parallel 4`
