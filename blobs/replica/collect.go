@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"malla/blobs"
@@ -24,15 +25,14 @@ func (p *repair) dropSurplus(ctx context.Context, m members, lacks lacking) bool
 	for _, b := range p.buckets {
 		all = append(all, b.surplus...)
 	}
-	whole := len(all) <= maxDropping
-	if !whole {
-		// Others each time: what cannot go must not hold up what can.
-		at := rand.IntN(len(all))
-		all = append(all[at:], all[:at]...)[:maxDropping]
+	if len(all) == 0 {
+		return true
 	}
+	whole := len(all) <= maxDropping
+	all = turned(all)[:min(len(all), maxDropping)]
 	there := p.confirmed(ctx, m, lacks, offer, all)
 	if p.r.broken() {
-		return len(all) == 0 // nothing can be deleted: no holder need hash its copies for that
+		return false // nothing can be deleted: no holder need hash its copies for that
 	}
 	old := time.Now().Add(-p.r.cfg.SurplusAfter)
 	var ripe []aged
@@ -41,8 +41,8 @@ func (p *repair) dropSurplus(ctx context.Context, m members, lacks lacking) bool
 			ripe = append(ripe, s)
 		}
 	}
-	dropped := 0
-	for len(ripe) > 0 && ctx.Err() == nil {
+	dropped, start := 0, time.Now()
+	for len(ripe) > 0 && ctx.Err() == nil && time.Since(start) < moveFor {
 		some := ripe[:min(len(ripe), 4*keep.batch())]
 		ripe = ripe[len(some):]
 		sound := p.confirmed(ctx, m, lacks, keep, some)
@@ -94,30 +94,55 @@ func (p *repair) drop(ctx context.Context, s aged) (bool, error) {
 	return gone, err
 }
 
+// turned begins the list anywhere: what cannot be done must not hold up, round
+// after round, what can.
+func turned(all []aged) []aged {
+	if len(all) == 0 {
+		return nil
+	}
+	at := rand.IntN(len(all))
+	return slices.Concat(all[at:], all[:at])
+}
+
 // moveUnnamed copies what no record names yet, but one may soon, such as the
 // chunks of an upload under way elsewhere, to the nodes that should have it when
-// this one is emptied. Once is enough: there it counts as new. It tells whether
-// none is left.
-func (p *repair) moveUnnamed(ctx context.Context) bool {
+// this one is emptied. Once is enough: there it counts as new. It keeps to the
+// rate and the time of fetching, and tells whether some are left, and whether
+// only the time was too short for those.
+func (p *repair) moveUnnamed(ctx context.Context, m members) (left, late bool) {
+	var all []aged
 	now := map[blobs.Ref]bool{}
-	all := true
 	for _, b := range p.buckets {
 		for _, u := range b.unnamed {
-			if time.Since(u.used) > p.r.cfg.CollectAfter {
-				continue
+			switch {
+			case time.Since(u.used) > p.r.cfg.CollectAfter:
+			case p.moved[u.ref]:
+				now[u.ref] = true
+			default:
+				all = append(all, u)
 			}
-			if !p.moved[u.ref] {
-				if err := p.r.spread(ctx, "", u.ref); err != nil {
-					p.r.cfg.Logger.Warn("chunk of an upload not copied away", "ref", u.ref.String(), "err", err)
-					all = false
-					continue
-				}
-			}
-			now[u.ref] = true
 		}
 	}
 	p.moved = now
-	return all && ctx.Err() == nil
+	end, moved := time.Now().Add(moveFor), 0
+	for _, u := range turned(all) {
+		start := time.Now()
+		if start.After(end) {
+			return true, moved > 0
+		}
+		if err := p.r.spread(ctx, "", u.ref); err != nil {
+			if ctx.Err() != nil {
+				return true, false
+			}
+			p.r.cfg.Logger.Warn("chunk of an upload not copied away", "ref", u.ref.String(), "err", err)
+			left = true
+			continue
+		}
+		now[u.ref] = true
+		moved++
+		p.pace(ctx, u.size*int64(m.copies), start)
+	}
+	return left, false
 }
 
 // keepHeld makes the chunks of long uploads here count as used on their holders
@@ -150,16 +175,17 @@ func (p *repair) collect(ctx context.Context, complete bool) {
 		p.orphans = nil
 		return
 	}
-	if p.r.broken() {
+	now := time.Now()
+	unnamed := p.unnamed(now)
+	if len(unnamed) > 0 && p.r.broken() {
 		return
 	}
 	held := map[blobs.Ref]bool{}
 	for ref := range p.r.cfg.Held {
 		held[ref] = true
 	}
-	now := time.Now()
 	seen := map[blobs.Ref]time.Time{}
-	for _, u := range p.unnamed(now) {
+	for _, u := range unnamed {
 		ref := u.ref
 		if held[ref] {
 			continue

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"slices"
@@ -53,6 +54,7 @@ type pair struct {
 type names struct {
 	blobs    map[blobs.Ref]*named // manifest -> what it lists
 	unread   int                  // manifests that could not be read
+	untried  bool                 // whether there was no time to try some of those even once
 	round    uint64               // counts updates
 	manifest func(ctx context.Context, ref blobs.Ref) (blobs.Manifest, error)
 }
@@ -62,13 +64,17 @@ type named struct {
 	chunks []blobs.Ref
 	read   bool
 	round  uint64 // of the last update that saw it named
+	tried  uint64 // of the last one that tried to read it
 }
 
 // update reads the manifests that the state names newly, forgets those it names
-// no longer, and tells whose buckets that changes. An error is that of ctx.
+// no longer, and tells whose buckets that changes. Those that cannot be read take
+// half a minute of it at most; another update tries others first. An error is
+// that of ctx.
 func (n *names) update(ctx context.Context, each iter.Seq[blobs.Ref], failed func(blobs.Ref, error)) (changed [256]bool, err error) {
 	n.round++
-	n.unread = 0
+	n.unread, n.untried = 0, false
+	var unread []blobs.Ref
 	for ref := range each {
 		b := n.blobs[ref]
 		if b != nil && b.round == n.round {
@@ -80,9 +86,20 @@ func (n *names) update(ctx context.Context, each iter.Seq[blobs.Ref], failed fun
 			changed[ref[0]] = true
 		}
 		b.round = n.round
-		if b.read {
+		if !b.read {
+			unread = append(unread, ref)
+		}
+	}
+	slices.SortStableFunc(unread, func(a, b blobs.Ref) int { return cmp.Compare(n.blobs[a].tried, n.blobs[b].tried) })
+	lost := time.Duration(0) // on those that cannot be read
+	for _, ref := range unread {
+		b, start := n.blobs[ref], time.Now()
+		if lost > moveFor {
+			n.unread++
+			n.untried = n.untried || b.tried == 0
 			continue
 		}
+		b.tried = n.round
 		m, err := n.manifest(ctx, ref)
 		if ctx.Err() != nil {
 			return changed, ctx.Err()
@@ -90,6 +107,7 @@ func (n *names) update(ctx context.Context, each iter.Seq[blobs.Ref], failed fun
 		if err != nil {
 			failed(ref, err)
 			n.unread++
+			lost += time.Since(start)
 			continue
 		}
 		b.size, b.chunks, b.read = m.Size, m.Chunks, true

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -35,6 +36,8 @@ type repair struct {
 	buckets buckets
 	full    map[string]fullNode
 	orphans map[blobs.Ref]time.Time // unnamed chunk -> since when it was seen unnamed
+	cut     blobs.Ref               // at which chunk the time to fetch was over last; zero: it was not
+	failed  int                     // fetches that failed since one worked
 	held    map[blobs.Ref]time.Time // chunk of an upload here -> since when its holders have known that it is wanted
 	moved   map[blobs.Ref]bool      // unnamed chunks that were copied away from here, while this node is emptied
 }
@@ -113,6 +116,9 @@ func (p *repair) rest(ctx context.Context, wait, took time.Duration) error {
 			if p.r.members().differ(before) {
 				return nil
 			}
+			if p.awaited() {
+				signal(p.asked)
+			}
 		case <-p.asked:
 			p.fetchOffered(ctx)
 		}
@@ -130,20 +136,40 @@ func (p *repair) fetchLater(ref blobs.Ref) {
 	}
 }
 
+// awaited tells whether there are chunks for fetchOffered.
+func (p *repair) awaited() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.later) > 0
+}
+
 // fetchOffered fetches what another node offered or what was found damaged.
+// While the disk takes nothing, or where the time is over, that waits.
 func (p *repair) fetchOffered(ctx context.Context) {
+	release, err := p.r.cfg.Local.Reserve(blobs.ChunkSize)
+	if err != nil {
+		return
+	}
+	release()
 	p.mu.Lock()
 	later := p.later
 	p.later = map[blobs.Ref]struct{}{}
 	p.mu.Unlock()
 	m := p.r.members()
+	lacks, self := p.lacking(m), m.index(m.self)
 	var refs []sized
+	var holders []int
 	for ref := range later {
-		if m.holds(ref) {
+		if holders = m.holders(holders[:0], ref, lacks); slices.Contains(holders, self) {
 			refs = append(refs, sized{ref: ref})
 		}
 	}
-	p.fetchAll(ctx, m, refs)
+	_, rest, _ := p.fetchAll(ctx, m, refs)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range rest {
+		p.later[s.ref] = struct{}{}
+	}
 }
 
 // What a round leaves behind.
@@ -187,6 +213,9 @@ func (p *repair) round(ctx context.Context) outcome {
 	if (failed > 0 || !complete) && out == settled {
 		out = stuck
 	}
+	if p.names.untried {
+		out = moving
+	}
 	p.note(func(s *Status) {
 		s.Took = time.Since(start)
 		s.Emptied = m.emptying() && out == settled && p.r.cfg.Settled() && p.buckets.sum().named == 0
@@ -197,57 +226,76 @@ func (p *repair) round(ctx context.Context) outcome {
 // move copies to this disk what is missing on it, and drops from it what others
 // should have instead.
 func (p *repair) move(ctx context.Context, m members, lacks lacking) outcome {
-	out := settled
+	before := p.done()
+	left, late := p.fetchMissing(ctx, m)
+	if !p.r.cfg.Settled() || !p.dropSurplus(ctx, m, lacks) {
+		left = true
+	}
+	if m.draining() {
+		stay, more := p.moveUnnamed(ctx, m)
+		left, late = left || stay, late || more
+	}
+	switch {
+	case late || p.done() > before:
+		return moving // and look again at what that changed
+	case left:
+		return stuck
+	}
+	return settled
+}
+
+// fetchMissing fetches what is missing on this disk, and tells whether some is
+// left, and whether only the time was too short for that.
+func (p *repair) fetchMissing(ctx context.Context, m members) (left, late bool) {
 	var missing []sized
 	for _, b := range p.buckets {
 		missing = append(missing, b.missing...)
 	}
+	// Where there was no time for all, the others are first.
+	at, _ := slices.BinarySearchFunc(missing, p.cut, func(s sized, ref blobs.Ref) int { return compareRefs(s.ref, ref) })
+	missing = slices.Concat(missing[at:], missing[:at])
 	before := p.done()
-	if left := p.fetchAll(ctx, m, missing); left > 0 {
-		out = stuck
+	failed, rest, err := p.fetchAll(ctx, m, missing)
+	if p.failed += failed; p.done() > before {
+		p.failed = 0
 	}
-	if !p.r.cfg.Settled() || !p.dropSurplus(ctx, m, lacks) {
-		out = stuck
+	if p.cut = (blobs.Ref{}); err == nil && len(rest) > 0 {
+		p.cut, late = rest[0].ref, p.failed < len(missing)
 	}
-	if m.draining() && !p.moveUnnamed(ctx) {
-		out = stuck
-	}
-	if p.done() > before {
-		out = moving // and look again at what that changed
-	}
-	return out
+	return failed > 0 || len(rest) > 0, late
 }
 
 // fetchAll makes the missing copies on this disk, at a bounded rate, and
-// returns how many are still missing. It ends when nodes come or go, since other
-// chunks may be missing then, and after some time, so that the rest of a round
-// has its turn.
-func (p *repair) fetchAll(ctx context.Context, m members, refs []sized) (left int) {
-	end := time.Now().Add(moveFor)
+// returns how many it could not make, and those that it did not try: it ends
+// with an error where the disk takes no more, and without one when nodes come or
+// go, since other chunks may be missing then, and after some time, so that the
+// rest of a round has its turn.
+func (p *repair) fetchAll(ctx context.Context, m members, refs []sized) (failed int, rest []sized, err error) {
 	looked := time.Now()
+	end := looked.Add(moveFor)
 	for i, s := range refs {
+		start := time.Now()
+		if start.Sub(looked) > p.r.cfg.Pause {
+			if looked = start; start.After(end) || p.r.members().moved(m) {
+				return failed, refs[i:], nil
+			}
+		}
 		if _, err := p.r.cfg.Local.Stat(ctx, s.ref); err == nil {
 			continue // it came meanwhile
 		}
-		start := time.Now()
 		size, err := p.fetchOne(ctx, m, s.ref)
 		if blobs.TakesNone(err) || ctx.Err() != nil {
-			return left + len(refs) - i
+			return failed, refs[i:], errors.Join(err, ctx.Err())
 		}
 		if err != nil {
 			p.r.cfg.Logger.Warn("missing copy not made", "ref", s.ref.String(), "err", err)
-			left++
+			failed++
 			continue
 		}
 		p.note(func(s *Status) { s.Repaired++; s.RepairedBytes += size; p.backlog.move(size) })
 		p.pace(ctx, size, start)
-		if start.Sub(looked) > p.r.cfg.Pause {
-			if looked = start; start.After(end) || p.r.members().moved(m) {
-				return left + len(refs) - i - 1
-			}
-		}
 	}
-	return left
+	return failed, nil, nil
 }
 
 func (p *repair) fetchOne(ctx context.Context, m members, ref blobs.Ref) (int64, error) {

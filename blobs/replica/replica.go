@@ -141,7 +141,7 @@ type Config struct {
 	HedgeAfter   time.Duration // when a reader's chunk is asked of a second holder too, because the first sent less than 128 KiB in it; default 250 milliseconds
 	SlowAfter    time.Duration // when a holder that has not answered is joined or replaced by the next; default 3 seconds
 	Stall        time.Duration // when a transfer on which nothing moves is given up; default 10 seconds
-	RepairRate   int64         // bytes a second that repair fetches at most; default 64 MiB
+	RepairRate   int64         // bytes a second that repair copies at most; default 64 MiB
 
 	ScrubEvery time.Duration // within which each chunk is read and hashed again; default 30 days, negative never
 	ScrubRate  int64         // bytes a second that scrubbing reads at most; default 32 MiB

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -64,6 +65,81 @@ func TestScrubFindsAFlippedBitAndHealsIt(t *testing.T) {
 	for _, nd := range m.nodes {
 		nd.wantRead(ref, data)
 	}
+}
+
+// runLast starts all loops, that node's when the others' first rounds are over,
+// and waits for its first: it will not look again before somebody asks.
+func (m *mesh) runLast(last *node) {
+	m.t.Helper()
+	over := func(nodes []*node) {
+		eventually(m.t, "the first round is over", func() error {
+			for _, nd := range nodes {
+				if nd.Status().Took == 0 {
+					return errors.New("not yet at " + nd.id)
+				}
+			}
+			return nil
+		})
+	}
+	others := slices.DeleteFunc(slices.Clone(m.nodes), func(nd *node) bool { return nd == last })
+	m.runAllBut(last)
+	over(others)
+	last.run()
+	over(m.nodes)
+}
+
+// wantSound waits until the node's copy is sound. It asks for no round.
+func (nd *node) wantSound(ref blobs.Ref) {
+	nd.mesh.t.Helper()
+	eventually(nd.mesh.t, nd.id+" has a sound copy again", func() error {
+		c, err := nd.disk.Open(nd.mesh.t.Context(), ref)
+		if err != nil {
+			return err
+		}
+		return c.Close()
+	})
+}
+
+func TestDamageFoundWhileTheDiskDoesNotWorkIsHealedThen(t *testing.T) {
+	m := newMesh(t, 3, nil)
+	data := testData(1, 1)
+	ref, refs := m.nodes[0].store(data)
+	m.name(ref)
+	eventually(t, "all copies are made", func() error { return m.lacking(refs) })
+	sick := m.nodes[1]
+	m.runLast(sick)
+	mend := sick.breakDisk()
+	sick.damage(refs[0])
+	sick.wantRead(ref, data) // from another node
+	if found, healed := sick.disk.Damage(); found != 1 || healed != 0 {
+		t.Errorf("%d found, %d healed", found, healed)
+	}
+	mend()
+	sick.wantSound(refs[0])
+}
+
+func TestAStandInHealsItsCopyToo(t *testing.T) {
+	m := newMesh(t, 4, nil)
+	data := blobstest.Bytes(5000, 1)
+	ref := blobs.RefOf(data)
+	holders := m.holders(ref, 3)
+	full := m.byID(holders[0])
+	full.set(func(p *replica.Peer) { p.Full = true })
+	full.room.Store(1000)
+	standIn := m.nodes[slices.IndexFunc(m.nodes, func(nd *node) bool { return !slices.Contains(holders, nd.id) })]
+	m.byID(holders[1]).store(data)
+	man := blobs.Manifest{Size: 5000, SHA256: ref, Chunks: []blobs.Ref{ref}}
+	m.name(man.Blob().Ref)
+	eventually(t, "the others have it", func() error {
+		if have := m.having(ref); len(have) != 3 || slices.Contains(have, full.id) {
+			return fmt.Errorf("it is on %v", have)
+		}
+		return nil
+	})
+	m.runLast(standIn) // it knows what the full node lacks
+	standIn.damage(ref)
+	standIn.wantRead(man.Blob().Ref, data)
+	standIn.wantSound(ref)
 }
 
 func TestScrubGoesOnWhereItStood(t *testing.T) {

@@ -224,6 +224,11 @@ func (p *repair) askFull(ctx context.Context, m members, changed *[256]bool) lac
 		}
 		p.full[node] = f
 	})
+	return p.lacking(m)
+}
+
+// lacking tells what the full nodes lacked when they were asked last.
+func (p *repair) lacking(m members) lacking {
 	return func(node int, ref blobs.Ref) bool { return p.full[m.nodes[node].ID].lacks[ref] }
 }
 
