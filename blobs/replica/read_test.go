@@ -2,6 +2,7 @@ package replica_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,12 +12,14 @@ import (
 	"path/filepath"
 	"slices"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"time"
 
 	"malla/blobs"
 	"malla/blobs/blobstest"
+	"malla/blobs/disk"
 	"malla/blobs/replica"
 )
 
@@ -278,6 +281,95 @@ func TestAFlippedBitIsHealed(t *testing.T) {
 	})
 	if s := nd.Status(); s.Damaged != 1 {
 		t.Errorf("%d damaged copies counted, want 1", s.Damaged)
+	}
+}
+
+// badSectors is a disk that cannot read a chunk which it has opened, until it
+// is told to look at it again: as where sectors go bad behind the back of who
+// hashed them.
+type badSectors struct {
+	*disk.Store
+	bad atomic.Bool
+}
+
+type unreadable struct {
+	blobs.Chunk
+	on *badSectors
+}
+
+func (s *badSectors) Open(ctx context.Context, ref blobs.Ref) (blobs.Chunk, error) {
+	c, err := s.Store.Open(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return unreadable{c, s}, nil
+}
+
+func (c unreadable) ReadAt(p []byte, off int64) (int, error) {
+	if c.on.bad.Load() {
+		return 0, syscall.EIO
+	}
+	return c.Chunk.ReadAt(p, off)
+}
+
+func (s *badSectors) Scrub(ctx context.Context, ref blobs.Ref, paced func(int) error) (int64, error) {
+	if s.bad.Swap(false) {
+		return 0, errors.Join(blobs.ErrCorrupt, s.Delete(ctx, ref)) // as to quarantine
+	}
+	return s.Store.Scrub(ctx, ref, paced)
+}
+
+func TestAReaderGoesOnWhereItsOpenChunkGoesBad(t *testing.T) {
+	data := blobstest.Bytes(100_000, 1)
+	truncate := func(t *testing.T, path string) {
+		if err := os.Truncate(path, 1000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		holder bool
+		harm   func(t *testing.T, nd *node, ref blobs.Ref, sick *badSectors)
+	}{
+		{"a file that was cut", true, func(t *testing.T, nd *node, ref blobs.Ref, _ *badSectors) { truncate(t, nd.file(ref)) }},
+		{"a cached file that was cut", false, func(t *testing.T, nd *node, ref blobs.Ref, _ *badSectors) { truncate(t, nd.cacheFile(ref)) }},
+		{"bad sectors", true, func(_ *testing.T, _ *node, _ blobs.Ref, sick *badSectors) { sick.bad.Store(true) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var sick *badSectors
+			m := newMesh(t, 2, func(cfg *replica.Config) {
+				cfg.Ack = replica.AckAll
+				if cfg.Self == "n1" {
+					sick = &badSectors{Store: cfg.Local.(*disk.Store)}
+					cfg.Local = sick
+				}
+			})
+			nd := m.nodes[1]
+			if !c.holder {
+				for _, nd := range m.nodes {
+					nd.set(func(p *replica.Peer) { p.Draining = nd.id == "n1" })
+				}
+			}
+			ref, refs := m.nodes[0].store(data)
+			b, err := nd.Open(t.Context(), ref)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close()
+			head := make([]byte, 1000)
+			if _, err := io.ReadFull(b, head); err != nil {
+				t.Fatal(err)
+			}
+			c.harm(t, nd, refs[0], sick)
+			rest, err := io.ReadAll(b)
+			if got := append(head, rest...); err != nil || !bytes.Equal(got, data) {
+				t.Errorf("%d bytes, %v, want %d", len(got), err, len(data))
+			}
+			if _, err := nd.disk.Stat(t.Context(), refs[0]); (err == nil) != c.holder {
+				t.Errorf("on its disk: %v; it is a holder: %v", err, c.holder)
+			}
+			nd.wantRead(ref, data)
+		})
 	}
 }
 

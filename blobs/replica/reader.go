@@ -236,19 +236,28 @@ func (b *reader) openIndex(before, index int) (blobs.Chunk, error) {
 	return b.r.OpenChunk(b.ctx, b.manifest.Chunks[index])
 }
 
-// replaceChunk opens the current chunk from another node.
+// replaceChunk opens the current chunk again, from another node where this one's
+// copy is bad.
 func (b *reader) replaceChunk(cause error) error {
 	ref := b.manifest.Chunks[b.index]
 	b.r.cfg.Logger.Error("chunk cannot be read any more", "ref", ref.String(), "err", cause)
-	m := b.r.members()
 	b.dropAhead(len(b.ahead)) // a place in memory may be needed
-	w := want{ref: ref, keepers: []blobs.Store{b.r.cfg.Local}, place: b.r.memory.wait, way: quick}
+	// The stores took the chunk for sound when it was opened, and would for
+	// some minutes: the same bad file would be opened again.
+	_, err := b.r.cfg.Local.Scrub(b.ctx, ref, func(int) error { return b.ctx.Err() })
+	b.r.noteDamage(ref, err)
+	var dropped error
 	if b.r.cfg.Cache != nil {
-		w.keepers = append(w.keepers, b.r.cfg.Cache)
+		dropped = b.r.cfg.Cache.Delete(b.ctx, ref)
 	}
-	c, err := b.r.fetchInto(b.ctx, m, w)
+	var c blobs.Chunk
+	if err == nil {
+		c, err = b.r.OpenChunk(b.ctx, ref)
+	} else {
+		c, err = b.r.fetch(b.ctx, ref, b.r.memory.wait)
+	}
 	if err != nil {
-		return errors.Join(cause, err)
+		return errors.Join(cause, dropped, err)
 	}
 	b.chunk.Close()
 	b.chunk = c
