@@ -13,8 +13,19 @@ import (
 )
 
 // almostFull is what is left beside the reserve of a disk that placement passes
-// by: a few chunks, so that what is on its way still finds room.
-const almostFull = 4 * blobs.ChunkSize
+// by: a few chunks, so that what is on its way still finds room. roomAgain is
+// what must be left until it is used again: in between it stays as it was, since
+// with each change the nodes look again at where everything belongs.
+const (
+	almostFull = 4 * blobs.ChunkSize
+	roomAgain  = 16 * blobs.ChunkSize
+)
+
+// takesNone tells whether a disk with so much left counts as full; was is
+// whether it did before.
+func takesNone(was bool, left int64) bool {
+	return left < almostFull || was && left < roomAgain
+}
 
 // describeDisk says what this node's disk takes. A broken one takes nothing at
 // once; after the grace time, as for a node that vanished, the others make
@@ -25,7 +36,9 @@ func (n *Node) describeDisk(w *cluster.Work) {
 	found, _ := n.chunks.Damage()
 	w.Broken = cause != nil
 	w.GivenUp = w.Broken && time.Since(since) > n.cfg.Timing.RepairWait
-	w.Full = w.Broken || err != nil || free < almostFull
+	full := err != nil || takesNone(n.full.Load(), free)
+	n.full.Store(full)
+	w.Full = w.Broken || full
 	w.Damaged = uint64(found)
 	s := n.replica.Status()
 	w.Stored, w.Left, w.LeftBytes, w.Rate = uint64(s.Bytes), uint64(s.Left), uint64(s.LeftBytes), uint64(s.Rate)

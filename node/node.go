@@ -65,6 +65,7 @@ type Node struct {
 	metrics *prometheus.Registry
 
 	encoders atomic.Uint64 // bits of those that this node's FFmpeg has
+	full     atomic.Bool   // whether the disk was said to be full last
 
 	requests    context.Context // of all requests of users
 	endRequests context.CancelFunc
