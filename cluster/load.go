@@ -74,10 +74,11 @@ func (r report) encode() []byte {
 		}
 	}
 	out = append(out, flags)
+	work := r.load.Work.sent()
 	for _, n := range []uint64{
 		r.load.MemoryUsed / mebi, r.load.MemoryTotal / mebi, r.load.DiskFree / mebi, r.load.DiskTotal / mebi,
 		r.load.NetRx / kibi, r.load.NetTx / kibi, uint64(max(r.load.Tasks, 0)), uint64(max(r.load.Slots, 0)), r.load.Encoders, r.load.Damaged,
-		r.load.Stored / mebi, upTo(r.load.LeftBytes, mebi), r.load.Left, upTo(r.load.Rate, mebi),
+		work.Stored, work.LeftBytes, work.Left, work.Rate,
 	} {
 		out = binary.AppendUvarint(out, n)
 	}
@@ -136,6 +137,12 @@ func decodeReport(in []byte) (report, bool) {
 	return r, true
 }
 
+// sent is w with its bytes in the units in which they travel.
+func (w Work) sent() Work {
+	w.Stored, w.LeftBytes, w.Rate = w.Stored/mebi, upTo(w.LeftBytes, mebi), upTo(w.Rate, mebi)
+	return w
+}
+
 // upTo is n in that unit, rounded up: a little that is left is not nothing.
 func upTo(n, unit uint64) uint64 { return n/unit + min(1, n%unit) }
 
@@ -144,7 +151,7 @@ func differs(a, b Load) bool {
 	share := func(x, y, of uint64) float64 {
 		return math.Abs(float64(x)-float64(y)) / float64(max(of, 1))
 	}
-	return a.Work != b.Work ||
+	return a.Work.sent() != b.Work.sent() ||
 		math.Abs(a.CPU-b.CPU) > 0.05 ||
 		share(a.MemoryUsed, b.MemoryUsed, b.MemoryTotal) > 0.02 ||
 		share(a.DiskFree, b.DiskFree, b.DiskTotal) > 0.01 ||

@@ -116,6 +116,7 @@ func TestReplayedReportsAreNoNews(t *testing.T) {
 
 func TestWhatOthersShouldHearOf(t *testing.T) {
 	base := Load{CPU: 0.5, MemoryUsed: 50, MemoryTotal: 100, DiskFree: 500, DiskTotal: 1000, NetRx: 10 * mebi}
+	base.Stored, base.LeftBytes, base.Rate = 5*mebi, 5*mebi, 5*mebi
 	for name, tc := range map[string]struct {
 		change func(*Load)
 		want   bool
@@ -131,6 +132,11 @@ func TestWhatOthersShouldHearOf(t *testing.T) {
 		"a full disk":       {func(l *Load) { l.Full = true }, true},
 		"a little network":  {func(l *Load) { l.NetRx += mebi }, false},
 		"twice the network": {func(l *Load) { l.NetRx *= 2 }, true},
+		"a few bytes kept":  {func(l *Load) { l.Stored += 1000 }, false},
+		"a few bytes less":  {func(l *Load) { l.LeftBytes, l.Rate = l.LeftBytes-1000, l.Rate-1000 }, false},
+		"many bytes kept":   {func(l *Load) { l.Stored += mebi }, true},
+		"nothing is left":   {func(l *Load) { l.LeftBytes = 0 }, true},
+		"another rate":      {func(l *Load) { l.Rate += mebi }, true},
 		"a few bytes sent":  {func(l *Load) { l.NetTx += 1000 }, false},
 	} {
 		next := base

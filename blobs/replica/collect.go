@@ -89,7 +89,7 @@ func (p *repair) drop(ctx context.Context, s aged) (bool, error) {
 		p.r.cfg.Logger.Warn("surplus copy stays", "ref", s.ref.String(), "err", err)
 	}
 	if gone {
-		p.note(func(st *Status) { st.Dropped++; p.backlog.move(s.size) })
+		p.note(func(st *Status) { st.Dropped++; p.backlog.move(s.size, time.Now()) })
 	}
 	return gone, err
 }

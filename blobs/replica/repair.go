@@ -292,7 +292,7 @@ func (p *repair) fetchAll(ctx context.Context, m members, refs []sized) (failed 
 			failed++
 			continue
 		}
-		p.note(func(s *Status) { s.Repaired++; s.RepairedBytes += size; p.backlog.move(size) })
+		p.note(func(s *Status) { s.Repaired++; s.RepairedBytes += size; p.backlog.move(size, time.Now()) })
 		p.pace(ctx, size, start)
 	}
 	return failed, nil, nil

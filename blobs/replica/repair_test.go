@@ -337,6 +337,7 @@ func TestCollectTakesWhatNobodyNames(t *testing.T) {
 func TestTheChunksOfALongUploadAreKeptOnTheirHolders(t *testing.T) {
 	m := newMesh(t, 3, func(cfg *replica.Config) {
 		cfg.CollectAfter, cfg.Ack = 2*time.Second, replica.AckAll
+		cfg.Every = 100 * time.Millisecond // a nudge waits for ten times as long as a round took, if that is less
 		if cfg.Self != "n0" {
 			cfg.Held = nil // only the node that takes the upload knows of it
 		}

@@ -16,7 +16,7 @@ type Status struct {
 
 	Left      int64         // copies to be made on this disk; where it is emptied, chunks that must still leave it
 	LeftBytes int64         // of those
-	Rate      int64         // at which that becomes less, bytes a second; 0 while it does not
+	Rate      int64         // at which that became less in the last minute, bytes a second; 0 where it did not
 	Estimate  time.Duration // until nothing is left at that rate; 0 where that cannot be told
 	Emptied   bool          // this node is being emptied, and nothing on it is needed any more
 
@@ -42,33 +42,61 @@ func (r *Replica) Status() Status {
 	return s
 }
 
-// A backlog is how fast what is left to move becomes less.
+// A backlog is how much is left to move, and how fast that became less in the
+// last minute.
 type backlog struct {
 	since time.Time // when there began to be some; zero: there is none
-	bytes int64     // moved since
-	left  int64     // to be moved
+	left  int64     // bytes to be moved
 	count int64     // of the chunks left
+	moved [rateParts]int64 // bytes, in the parts of the last minute
+	part  int              // the latest of them, counted from since
 }
+
+// A minute is looked at in parts: what falls out of it does so a part at a time.
+const (
+	rateParts = 12
+	ratePart  = time.Minute / rateParts
+)
 
 // look notes what a look at the disk found to be left.
 func (b *backlog) look(count, bytes int64, now time.Time) {
 	if b.count, b.left = count, bytes; count == 0 {
 		*b = backlog{}
 	} else if b.since.IsZero() {
-		b.since, b.bytes = now, 0
+		b.since = now
 	}
 }
 
 // move notes a chunk that was moved.
-func (b *backlog) move(bytes int64) {
-	b.bytes += bytes
+func (b *backlog) move(bytes int64, now time.Time) {
 	b.left, b.count = max(0, b.left-bytes), max(0, b.count-1)
+	if !b.since.IsZero() {
+		b.turn(now)
+		b.moved[b.part%rateParts] += bytes
+	}
+}
+
+// turn begins the parts of the minute that have come since the last one.
+func (b *backlog) turn(now time.Time) {
+	part := int(now.Sub(b.since) / ratePart)
+	for i := max(b.part, part-rateParts) + 1; i <= part; i++ {
+		b.moved[i%rateParts] = 0
+	}
+	b.part = max(b.part, part)
 }
 
 func (b *backlog) tell(s *Status, now time.Time) {
 	s.Left, s.LeftBytes = b.count, b.left
-	if took := now.Sub(b.since); b.count > 0 && b.bytes > 0 && took > 0 {
-		rate := float64(b.bytes) / took.Seconds()
+	if b.count == 0 {
+		return
+	}
+	b.turn(now)
+	bytes := int64(0)
+	for _, n := range b.moved {
+		bytes += n
+	}
+	took := now.Sub(b.since) - time.Duration(max(0, b.part-rateParts+1))*ratePart
+	if rate := float64(bytes) / took.Seconds(); bytes > 0 && took > 0 {
 		s.Rate, s.Estimate = int64(rate), time.Duration(float64(b.left)/rate*float64(time.Second))
 	}
 }
