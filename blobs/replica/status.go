@@ -45,9 +45,9 @@ func (r *Replica) Status() Status {
 // A backlog is how much is left to move, and how fast that became less in the
 // last minute.
 type backlog struct {
-	since time.Time // when there began to be some; zero: there is none
-	left  int64     // bytes to be moved
-	count int64     // of the chunks left
+	since time.Time        // when there began to be some; zero: there is none
+	left  int64            // bytes to be moved
+	count int64            // of the chunks left
 	moved [rateParts]int64 // bytes, in the parts of the last minute
 	part  int              // the latest of them, counted from since
 }
