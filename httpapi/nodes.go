@@ -106,7 +106,7 @@ func (c *call) undrainNode() error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.propose(state.UndrainNode{ID: state.NodeID(n.ID), At: c.api.cfg.Now().UTC()}); err != nil {
+	if _, err := c.propose(state.UndrainNode{ID: state.NodeID(n.ID)}); err != nil {
 		return err
 	}
 	return c.send(done{true})

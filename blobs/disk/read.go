@@ -125,7 +125,6 @@ func (s *Store) quarantine(ref blobs.Ref, info os.FileInfo, cause error) error {
 	unlock()
 	s.health.lost(ref)
 	s.log.Error("damaged chunk moved to quarantine", "ref", ref.String(), "cause", cause, "err", err)
-	s.damaged(ref)
 	return errors.Join(corrupt, err)
 }
 

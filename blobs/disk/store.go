@@ -44,9 +44,6 @@ type Config struct {
 	// Free returns the free and the total bytes of the disk that holds dir.
 	// Nil asks the operating system.
 	Free func(dir string) (free, total int64, err error)
-	// Damaged is told of each chunk that was found damaged, after it was
-	// moved to quarantine. It must not block. Nil is nobody.
-	Damaged func(ref blobs.Ref)
 }
 
 // A Store is a [blobs.Store] on this node's disk. Only one Store may be open
@@ -54,7 +51,6 @@ type Config struct {
 type Store struct {
 	dir      string
 	log      *slog.Logger
-	damaged  func(ref blobs.Ref)
 	sync     func(*os.File) error // how a file or folder is made durable
 	room     *room
 	verified *verified
@@ -73,7 +69,6 @@ func open(cfg Config, sync func(*os.File) error) (*Store, error) {
 	s := &Store{
 		dir:      cfg.Dir,
 		log:      cfg.Logger,
-		damaged:  cfg.Damaged,
 		sync:     sync,
 		room:     newRoom(cfg.Dir, cfg.Reserve, cfg.Free),
 		verified: newVerified(),
@@ -82,9 +77,6 @@ func open(cfg Config, sync func(*os.File) error) (*Store, error) {
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
-	}
-	if s.damaged == nil {
-		s.damaged = func(blobs.Ref) {}
 	}
 	if err := s.prepare(); err != nil {
 		return nil, fmt.Errorf("open chunk store: %w", err)

@@ -27,7 +27,7 @@ func (r *Replica) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+chunksPath+"{ref}", answer(r.serveGet))
 	mux.HandleFunc("PUT "+chunksPath+"{ref}", answer(r.servePut))
-	for _, q := range []question{have, keep, offer, discard} {
+	for _, q := range []question{keep, offer, discard} {
 		mux.HandleFunc("POST "+chunksPath+string(q), answer(func(w http.ResponseWriter, req *http.Request) error {
 			return r.serveQuestion(w, req, q)
 		}))
@@ -72,13 +72,6 @@ func answer(h func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 func (r *Replica) serveGet(w http.ResponseWriter, req *http.Request) error {
 	ref, err := blobs.ParseRef(req.PathValue("ref"))
 	if err != nil {
-		return err
-	}
-	if req.Method == http.MethodHead {
-		size, err := r.cfg.Local.Stat(req.Context(), ref)
-		if err == nil {
-			w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
-		}
 		return err
 	}
 	c, err := r.openHere(req.Context(), ref)
@@ -173,9 +166,9 @@ func (r *Replica) answer(ctx context.Context, q question, upload string, ref blo
 	case discard:
 		gone, err := r.cfg.Local.Discard(ctx, upload, ref)
 		return err == nil && gone
-	default:
+	default: // offer
 		_, err := r.cfg.Local.Stat(ctx, ref)
-		if err != nil && q == offer {
+		if err != nil {
 			r.repair.fetchLater(ref)
 		}
 		return err == nil

@@ -371,7 +371,7 @@ func TestHandlerRefusals(t *testing.T) {
 		{"other bytes", "PUT", "/chunks/" + ref, bytes.NewReader(data[1:]), 422},
 		{"too many bytes", "PUT", "/chunks/" + ref, bytes.NewReader(make([]byte, blobs.ChunkSize+1)), 413},
 		{"no length", "PUT", "/chunks/" + ref, endless{bytes.NewReader(data)}, 413},
-		{"half a ref", "POST", "/chunks/have", strings.NewReader("half"), 400},
+		{"half a ref", "POST", "/chunks/offer", strings.NewReader("half"), 400},
 		{"too many refs", "POST", "/chunks/keep", bytes.NewReader(make([]byte, 17*32)), 400},
 		{"an unknown question", "POST", "/chunks/everything", nil, 405},
 		{"a deletion", "DELETE", "/chunks/" + ref, nil, 405},

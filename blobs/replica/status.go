@@ -5,14 +5,13 @@ import "time"
 // A Status is what the last round of repair saw and what was done since this
 // node started.
 type Status struct {
-	Chunks     int64         // on this disk
-	Bytes      int64         // of those
-	Missing    int           // copies that this node should have and has not
-	Surplus    int           // copies that other nodes should have instead
-	Unnamed    int           // chunks that no blob names any more, older than the grace time
-	Incomplete bool          // whether some manifest could not be read
-	LastRound  time.Time     // when it began; zero before the first one
-	Took       time.Duration // the last round
+	Chunks    int64         // on this disk
+	Bytes     int64         // of those
+	Surplus   int           // copies that other nodes should have instead
+	Unnamed   int           // chunks that no blob names any more, older than the grace time
+	Unread    int           // manifests that could not be read: nothing is collected meanwhile
+	LastRound time.Time     // when it began; zero before the first one
+	Took      time.Duration // the last round
 
 	Left      int64         // copies to be made on this disk; where it is emptied, chunks that must still leave it
 	LeftBytes int64         // of those
@@ -133,8 +132,7 @@ func (p *repair) tell(m members, start time.Time) {
 	}
 	p.note(func(s *Status) {
 		s.Chunks, s.Bytes = sum.chunks, sum.bytes
-		s.Missing, s.Surplus, s.Unnamed = missing, surplus, len(p.unnamed(start))
-		s.Incomplete = p.names.unread > 0
+		s.Surplus, s.Unnamed, s.Unread = surplus, len(p.unnamed(start)), p.names.unread
 		s.LastRound = start
 		if m.draining() {
 			p.backlog.look(sum.named, sum.namedBytes, start)

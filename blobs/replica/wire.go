@@ -9,7 +9,7 @@ import (
 	"malla/blobs"
 )
 
-// Between nodes: GET, HEAD and PUT of /chunks/{ref}, and questions about many
+// Between nodes: GET and PUT of /chunks/{ref}, and questions about many
 // chunks at once as POST /chunks/{question}: the body is their refs, 32 bytes
 // each, the answer one byte for each, '1' for yes.
 const (
@@ -22,9 +22,8 @@ const (
 type question string
 
 const (
-	have    question = "have"    // is it here? Not verified.
 	keep    question = "keep"    // is it here, sound, and left alone by the collector from now on?
-	offer   question = "offer"   // is it here? Else fetch it, if you are a holder.
+	offer   question = "offer"   // is it here, unverified? Else fetch it, if you are a holder.
 	discard question = "discard" // was it only this upload's, and is it gone now?
 )
 

@@ -150,8 +150,7 @@ func (c DrainNode) apply(t *tx) (string, error) {
 
 // UndrainNode makes a node keep chunks and run tasks again.
 type UndrainNode struct {
-	ID NodeID    `json:"id"`
-	At time.Time `json:"at"`
+	ID NodeID `json:"id"`
 }
 
 func (c UndrainNode) apply(t *tx) (string, error) {

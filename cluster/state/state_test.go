@@ -299,7 +299,7 @@ func TestNodes(t *testing.T) {
 func TestDrainingIsAgreedOn(t *testing.T) {
 	st := begin(t)
 	st.refused(DrainNode{ID: "n9", At: now}, NotFound)
-	st.refused(UndrainNode{ID: "n9", At: now}, NotFound)
+	st.refused(UndrainNode{ID: "n9"}, NotFound)
 	st.ok(DrainNode{ID: "n1", At: now})
 	st.ok(DrainNode{ID: "n1", At: now.Add(time.Hour)})
 	st.refused(DrainNode{ID: "n2", At: now}, Conflict) // nobody would be left
@@ -307,7 +307,7 @@ func TestDrainingIsAgreedOn(t *testing.T) {
 	if n, _ := st.s.View().Node("n1"); !n.DrainingAt.Equal(now) || n.Capacity != 4<<40 {
 		t.Errorf("after a restart: %+v", n)
 	}
-	st.ok(UndrainNode{ID: "n1", At: now})
+	st.ok(UndrainNode{ID: "n1"})
 	st.ok(DrainNode{ID: "n2", At: now})
 	if n, _ := st.s.View().Node("n1"); !n.DrainingAt.IsZero() {
 		t.Errorf("it is drained still: %+v", n)
