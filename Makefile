@@ -29,10 +29,12 @@ build: ## build bin/malla
 	@mkdir -p bin
 	$(BUILD) -o bin/malla .
 
-test: ## everything: formatting, vet, staticcheck, all tests with the race detector
+test: ## everything: formatting, vet, staticcheck, all tests with the race detector, placement of a million chunks without it
 	@.ci/install go ffmpeg chromium compiler checkers network filesystems
 	@$(MAKE) --no-print-directory lint
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 20m ./...
+# A million chunks, at the limits that count: with -race it is a tenth of them, at wider ones.
+	$(GO) test -run Simulation ./blobs
 
 check: ## the quick part of it: formatting, vet, staticcheck, short tests
 	@.ci/install go ffmpeg
