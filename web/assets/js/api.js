@@ -143,13 +143,24 @@ export async function listMedia() {
   return items;
 }
 
-export const deleteMedia = (name) => call(`/media/${enc(name)}`, { method: 'DELETE' });
+/** Deletes an item, by its id or its name. */
+export const deleteMedia = (ref) => call(`/media/${enc(ref)}`, { method: 'DELETE' });
 
-/** What was deleted and can be restored: {items, keep_seconds}. */
-export const listTrash = () => call('/trash');
+/** The first items that were deleted and can be restored, the latest first: {items, total, index, keep_seconds}. */
+export async function listTrash(most) {
+  const list = await call(`/trash?limit=${most}`);
+  for (let part = list; part.next && list.items.length < most;) {
+    part = await call(`/trash?limit=${most - list.items.length}&cursor=${enc(part.next)}`);
+    list.items.push(...part.items);
+  }
+  return list;
+}
+
 export const restoreMedia = (id) => call(`/trash/${enc(id)}/restore`, { method: 'POST' });
 export const purgeMedia = (id) => call(`/trash/${enc(id)}`, { method: 'DELETE' });
-export const emptyTrash = () => call('/trash?confirm=true', { method: 'DELETE' });
+
+/** Deletes for good what was in the trash when the list with that index was made. */
+export const emptyTrash = (index) => call(`/trash?confirm=true&index=${index}`, { method: 'DELETE' });
 
 /** Where the bytes of an item are for a media element or a download. */
 export async function mediaURL(item) {

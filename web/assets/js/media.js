@@ -2,6 +2,7 @@
 
 import * as api from './api.js';
 import { calm, channel } from './channel.js';
+import { kept } from './kept.js';
 
 const audioTypes = new Set(['mp3', 'flac', 'wav', 'aac', 'ogg', 'oga', 'opus', 'm4a', 'wma', 'aiff', 'aif']);
 const videoTypes = new Set(['mp4', 'avi', 'mkv', 'webm', 'mov', 'm4v', 'mpg', 'mpeg', 'ts', 'wmv', 'flv', 'ogv', '3gp']);
@@ -11,18 +12,19 @@ export const mediaChanged = channel();
 /** An item is no more; called with it. */
 export const mediaGone = channel();
 
-let items = []; // as told by the API, with kind always set
+const library = kept([]); // items as told by the API, with kind always set
+let told = []; // those that the rest of the page knows
 let loaded = false;
 let failure = '';
 
 /** Every item. */
-export const allMedia = () => items;
+export const allMedia = library.value;
 /** Whether the list was fetched at least once. */
 export const isLoaded = () => loaded;
 /** Why the list could not be fetched the last time; '' when it could. */
 export const loadFailure = () => failure;
 
-export const byName = (name) => items.find((item) => item.name === name);
+export const byName = (name) => allMedia().find((item) => item.name === name);
 
 /** The extension of a name, in lower case, without the dot. */
 export function extension(name) {
@@ -56,38 +58,43 @@ export const titleOf = (item) => tag(item, 'title') || item.name;
 /** Fetches the list. Never rejects: a failure is kept for loadFailure. */
 export async function loadMedia() {
   try {
-    const before = items;
-    items = (await api.listMedia()).map(normal);
+    const counts = await library.load(async () => (await api.listMedia()).map(normal));
+    if (!counts) return;
     loaded = true;
     failure = '';
-    const ids = new Set(items.map((item) => item.id));
-    for (const item of before) if (!ids.has(item.id)) mediaGone.emit(item);
   } catch (error) {
     if (error.status === 401) return;
     failure = error.message;
   }
-  mediaChanged.emit();
+  tell();
 }
 
 /** Fetches the list soon; many calls at once become one. */
 export const loadMediaSoon = calm(loadMedia, 200, 1500);
+
+// tell says what is no more, and that the list is another.
+function tell() {
+  const ids = new Set(allMedia().map((item) => item.id));
+  const gone = told.filter((item) => !ids.has(item.id));
+  told = allMedia();
+  for (const item of gone) mediaGone.emit(item);
+  mediaChanged.emit();
+}
 
 /** Takes over what an event says about one item. */
 export function applyMediaEvent(data) {
   if (data.deleted) return forget(data.id, data.name);
   if (data.size === undefined || !data.name) return loadMediaSoon();
   const item = normal(data);
-  const at = items.findIndex((known) => known.id === item.id);
-  if (at < 0) items = [item, ...items];
-  else items = items.with(at, { ...items[at], ...item });
-  mediaChanged.emit();
+  library.change((items) => {
+    const at = items.findIndex((known) => known.id === item.id);
+    return at < 0 ? [item, ...items] : items.with(at, { ...items[at], ...item });
+  });
+  tell();
 }
 
 /** Removes an item from the list, by id or, where there is none, by name. */
 export function forget(id, name) {
-  const gone = items.find((item) => (id ? item.id === id : item.name === name));
-  if (!gone) return;
-  items = items.filter((item) => item !== gone);
-  mediaGone.emit(gone);
-  mediaChanged.emit();
+  library.change((items) => items.filter((item) => (id ? item.id !== id : item.name !== name)));
+  tell();
 }

@@ -20,7 +20,7 @@
 //	job          #job-dialog [data-status] #job-pieces [data-seq][data-state] #job-show-pieces #job-show-log #job-log #job-copy
 //	share        #share-dialog #share-minutes #share-create #share-link (an input) #share-copy
 //	delete       #delete-dialog #delete-confirm; #toasts [data-action=toast] takes it back
-//	trash        #trash-open #trash-close #trash [data-name=NAME] with [data-action=restore|purge]; #trash-empty-all
+//	trash        #trash-open #trash-close #trash [data-name=NAME] with [data-action=restore|purge]; #trash-more #trash-empty-all
 //	unplayable   #unplayable-dialog #unplayable-convert #unplayable-download
 
 import * as api from './api.js';

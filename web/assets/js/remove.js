@@ -49,15 +49,18 @@ async function gone(call) {
   }
 }
 
-/** Asks whether an item is to be deleted, and deletes it. keep is how long the trash has it, in words; '' where it has not. */
+/**
+ * Asks whether an item is to be deleted, and deletes it. keep is how long the trash has it, in words; '' where it has not,
+ * null while that is not known.
+ */
 export function openRemove(item, keep, undo) {
   ask({
     title: t('delete.title'),
     name: item.name,
-    text: keep ? t('delete.text', { span: keep }) : t('delete.textForGood'),
+    text: keep === null ? t('delete.textUnknown') : keep ? t('delete.text', { span: keep }) : t('delete.textForGood'),
     confirm: t('delete.confirm'),
     async run() {
-      const answer = await gone(() => api.deleteMedia(item.name));
+      const answer = await gone(() => api.deleteMedia(item.id ?? item.name));
       forget(item.id, item.name);
       if (answer?.goes_at) {
         toast(t('delete.trashed', { name: item.name }), 'good', { label: t('delete.undo'), run: () => undo(answer.id) });
@@ -83,15 +86,15 @@ export function confirmPurge(item, then) {
   });
 }
 
-/** Asks whether the trash is to be emptied. */
-export function confirmEmpty(count, then) {
+/** Asks whether the trash is to be emptied of what a list shows: so many in all, as of its index. */
+export function confirmEmpty({ total, index }, then) {
   ask({
     title: t('trash.emptyTitle'),
-    name: tn('library.count', count),
+    name: tn('library.count', total),
     text: t('delete.textForGood'),
     confirm: t('trash.emptyAll'),
     async run() {
-      const answer = await api.emptyTrash();
+      const answer = await api.emptyTrash(index);
       toast(tn('trash.emptied', answer.deleted), 'good');
     },
     then,

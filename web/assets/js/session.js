@@ -37,25 +37,19 @@ async function start() {
   try {
     enter(await api.me());
   } catch (error) {
-    if (error.status === 401) {
-      showAuth('account');
-      return describeNode();
-    }
+    if (error.status === 401) return showWaysIn();
     showAuth('account');
     showMessage(byId('login-error'), error.message);
     if (error.status === 503) setTimeout(start, 1000); // the node has only just started
   }
 }
 
-// describeNode shows only the ways in that the node has: sign-up may be closed, the first administrator missing.
-async function describeNode() {
-  let about;
-  try {
-    about = await api.version();
-  } catch {
-    return; // whoever tries is told by the answer
-  }
+// showWaysIn shows only the ways in that the node has: sign-up may be closed, the first administrator missing. It asks before
+// the forms are shown, which would move under the pointer otherwise.
+async function showWaysIn() {
+  const about = await api.version().catch(() => ({})); // whoever tries is told by the answer
   byId('tab-signup').hidden = about.signup_open === false;
+  showAuth('account');
   if (about.setup_needed) say('setup.needed');
 }
 

@@ -6,13 +6,16 @@ import { byId, h, icon, iconButton, KeyedList, setIcon, setLabel, setText, showM
 import { bytes, date, dateTime } from './format.js';
 import { busy, toast } from './frame.js';
 import { onLanguage, t, tn } from './i18n.js';
-import { loadMediaSoon } from './media.js';
+import { kept } from './kept.js';
+import { applyMediaEvent, loadMediaSoon } from './media.js';
 import { confirmEmpty, confirmPurge, trashed } from './remove.js';
 
 const day = 86400; // seconds
 
-let items = []; // the latest deletion first
-let keep = 0; // seconds for which what is deleted now will be there
+const pageSize = 100; // items that are shown, until more are asked for
+
+const trash = kept({ items: [], total: 0, index: 0, keep_seconds: null }); // items: the latest deletion first
+let wanted = pageSize;
 let failure = '';
 
 const list = new KeyedList(byId('trash'), (item) => item.id, makeRow);
@@ -20,25 +23,27 @@ const list = new KeyedList(byId('trash'), (item) => item.id, makeRow);
 export function startTrash() {
   byId('trash-open').addEventListener('click', () => show(true));
   byId('trash-close').addEventListener('click', () => show(false));
+  byId('trash-more').addEventListener('click', () => busy(byId('trash-more'), () => { wanted += pageSize; return loadTrash(); }));
   trashed.on(loadTrashSoon);
-  byId('trash-empty-all').addEventListener('click', () => confirmEmpty(items.length, reload));
+  byId('trash-empty-all').addEventListener('click', () => confirmEmpty(trash.value(), reload));
   onLanguage(render);
-  setInterval(() => { if (!byId('trash-card').hidden) render(); }, 60000); // what is left of the time
+  setInterval(() => { if (isOpen()) render(); }, 60000); // what is left of the time
 }
+
+const isOpen = () => !byId('trash-card').hidden;
 
 function show(open) {
   byId('trash-card').hidden = !open;
   byId('library-card').hidden = open;
   (open ? byId('trash-close') : byId('trash-open')).focus();
+  wanted = pageSize;
   if (open) loadTrash();
 }
 
-/** Fetches the trash. Never rejects. */
+/** Fetches what is shown of the trash; while it is closed, that is how much there is. Never rejects. */
 export async function loadTrash() {
   try {
-    const answer = await api.listTrash();
-    items = answer.items;
-    keep = answer.keep_seconds;
+    if (!await trash.load(() => api.listTrash(isOpen() ? wanted : 1))) return;
     failure = '';
   } catch (error) {
     if (error.status === 401) return;
@@ -63,9 +68,17 @@ async function reload() {
 /** Takes over what an event says: name is media or trash. */
 export function applyTrashEvent(name, data) {
   if (name === 'media' && data.goes_at) return loadTrashSoon();
-  const left = items.filter((item) => item.id !== data.id); // restored, or gone for good
-  if (left.length === items.length) return;
-  items = left;
+  const { items, total } = trash.value();
+  if (items.some((item) => item.id === data.id)) return left(data.id); // restored, or gone for good
+  if (total > items.length) loadTrashSoon(); // it may be one that is not shown
+}
+
+// left takes an item off the list.
+function left(id) {
+  trash.change((now) => {
+    const items = now.items.filter((item) => item.id !== id);
+    return { ...now, items, total: now.total - (now.items.length - items.length) };
+  });
   render();
 }
 
@@ -73,29 +86,37 @@ export function applyTrashEvent(name, data) {
 export async function restore(id) {
   try {
     const back = await api.restoreMedia(id);
+    left(id);
+    applyMediaEvent(back.item);
     toast(t('trash.restored', { name: back.name }), 'good');
   } catch (error) {
     toast(error.message, 'bad');
+    loadMediaSoon();
   }
-  loadMediaSoon();
   await loadTrash();
 }
 
 function render() {
+  const { items, total, keep_seconds: keep } = trash.value();
   list.render(items);
   const count = byId('trash-count');
-  count.hidden = items.length === 0;
-  setText(count, String(items.length));
-  setLabel(byId('trash-open'), items.length ? tn('trash.open', items.length) : t('trash.title'));
-  byId('trash-empty-all').hidden = items.length === 0;
+  count.hidden = total === 0;
+  setText(count, String(total));
+  setLabel(byId('trash-open'), total ? tn('trash.open', total) : t('trash.title'));
+  byId('trash-empty-all').hidden = total === 0;
+  byId('trash-more').hidden = items.length >= total;
   showMessage(byId('trash-error'), failure && t('trash.failed', { detail: failure }));
   const nothing = byId('trash-nothing');
-  nothing.hidden = items.length > 0 || Boolean(failure);
+  nothing.hidden = total > 0 || keep === null || Boolean(failure);
   setText(nothing.querySelector('p'), keep ? t('trash.emptyHint', { span: spanText(keep) }) : t('trash.none'));
 }
 
-/** For how long the trash keeps what is deleted now, in words; '' where it keeps nothing. */
-export const keepText = () => (keep ? spanText(keep) : '');
+/** For how long the trash keeps what is deleted now, in words; '' where it keeps nothing, null while that is not known. */
+export function keepText() {
+  const keep = trash.value().keep_seconds;
+  if (keep === null) return null;
+  return keep ? spanText(keep) : '';
+}
 
 function spanText(seconds) {
   return seconds >= day ? tn('time.days', Math.round(seconds / day)) : tn('time.hours', Math.max(1, Math.round(seconds / 3600)));

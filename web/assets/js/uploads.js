@@ -224,7 +224,7 @@ function makeRow() {
       setText(name, upload.savedAs || upload.name);
       const begun = isMoving(upload) || upload.state === 'paused' || upload.state === 'unfinished';
       setText(part, begun && upload.state !== 'saving' ? percent(upload.sent / upload.total) : '');
-      bar.hidden = !begun;
+      bar.classList.toggle('idle', !begun);
       setLabel(bar, t('upload.progressName', { name: upload.name }));
       if (upload.state === 'saving') bar.removeAttribute('value');
       else bar.value = upload.total ? upload.sent / upload.total : 0;
