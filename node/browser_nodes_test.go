@@ -26,7 +26,7 @@ func TestAnAdministratorEmptiesANode(t *testing.T) {
 	page := browser(t)
 	do(t, page, "sign in", chromedp.Navigate(m.Node(0).PageURL()), chromedp.WaitVisible(chromedp.CSS("#login-user")),
 		chromedp.SendKeys(chromedp.CSS("#login-user"), "root"), chromedp.SendKeys(chromedp.CSS("#login-pass"), "correct horse"),
-		chromedp.Click(chromedp.CSS("#login-submit")), chromedp.WaitVisible(chromedp.CSS("#app-view")))
+		click(chromedp.CSS("#login-submit")), chromedp.WaitVisible(chromedp.CSS("#app-view")))
 	eval[bool](t, page, listen)
 	row := fmt.Sprintf(`#nodes [data-node=%q] `, m.Node(1).Name())
 	press := func(action string) chromedp.CSS { return chromedp.CSS(row + fmt.Sprintf(`[data-action=%q]`, action)) }
@@ -39,9 +39,9 @@ func TestAnAdministratorEmptiesANode(t *testing.T) {
 			return nil
 		})
 	}
-	do(t, page, "ask to empty it", chromedp.Click(chromedp.CSS("#api-badge")), chromedp.WaitVisible(press("drain")), chromedp.Click(press("drain")))
+	do(t, page, "ask to empty it", click(chromedp.CSS("#api-badge")), chromedp.WaitVisible(press("drain")), click(press("drain")))
 	becomes("") // it is only asked
-	do(t, page, "confirm", chromedp.WaitVisible(press("drain-confirm")), chromedp.Click(press("drain-confirm")), chromedp.WaitVisible(press("undrain")))
+	do(t, page, "confirm", chromedp.WaitVisible(press("drain-confirm")), click(press("drain-confirm")), chromedp.WaitVisible(press("undrain")))
 	becomes(httpapi.IsEmpty)
 	nodetest.Eventually(t, "the page says so", 10*time.Second, func() error {
 		if text := eval[string](t, page, fmt.Sprintf(`document.querySelector(%q).innerText`, row)); !strings.Contains(text, "may be stopped") {
@@ -49,9 +49,7 @@ func TestAnAdministratorEmptiesANode(t *testing.T) {
 		}
 		return nil
 	})
-	do(t, page, "use it again", chromedp.Click(press("undrain")), chromedp.WaitVisible(press("drain")))
+	do(t, page, "use it again", click(press("undrain")), chromedp.WaitVisible(press("drain")))
 	becomes("")
-	if all := eval[[]string](t, page, `complaints`); len(all) > 0 {
-		t.Errorf("the page complained: %q", all)
-	}
+	noComplaints(t, page)
 }

@@ -69,6 +69,52 @@ func do(t *testing.T, page context.Context, what string, actions ...chromedp.Act
 	}
 }
 
+// reached waits until a click on what its selector names reaches it: a dialog that opens
+// moves, and what a list only just got is drawn, and takes clicks, a little later.
+const reached = `(async () => {
+	for (let before = ''; ; await new Promise(requestAnimationFrame)) {
+		const el = document.querySelector(%q);
+		if (!el) continue;
+		el.scrollIntoView({block: 'nearest', behavior: 'instant'});
+		const {x, y, width, height} = el.getBoundingClientRect();
+		const now = [x, y, width, height].join();
+		if (now === before && el.contains(document.elementFromPoint(x + width / 2, y + height / 2))) return true;
+		before = now;
+	}
+})()`
+
+// click presses what the selector names, as soon as that reaches it.
+func click(sel chromedp.CSS) chromedp.Action[chromedp.Void] {
+	return func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		if _, err := chromedp.WaitVisible(sel)(ctx, t); err != nil {
+			return chromedp.Void{}, err
+		}
+		if _, err := chromedp.Evaluate[bool](fmt.Sprintf(reached, sel), chromedp.EvalAwaitPromise)(ctx, t); err != nil {
+			return chromedp.Void{}, err
+		}
+		return chromedp.Click(sel)(ctx, t)
+	}
+}
+
+// signUp opens the page at url and makes an account for ana, whom it leaves signed in.
+func signUp(t *testing.T, page context.Context, url string) {
+	t.Helper()
+	do(t, page, "open the page", chromedp.Navigate(url))
+	eval[bool](t, page, listen)
+	do(t, page, "sign up",
+		click(chromedp.CSS("#tab-signup")), chromedp.SendKeys(chromedp.CSS("#signup-user"), "ana"),
+		chromedp.SendKeys(chromedp.CSS("#signup-pass"), "correct horse"), click(chromedp.CSS("#signup-submit")),
+		chromedp.WaitVisible(chromedp.CSS("#app-view")))
+}
+
+// noComplaints fails the test where the page remembered something, see listen.
+func noComplaints(t *testing.T, page context.Context) {
+	t.Helper()
+	if all := eval[[]string](t, page, `complaints`); len(all) > 0 {
+		t.Errorf("the page complained: %q", all)
+	}
+}
+
 // shows waits until the first picture is there: the browser's own controls take
 // no click before.
 func shows(t *testing.T, page context.Context, video string) {
@@ -110,37 +156,29 @@ func TestAPersonInABrowser(t *testing.T) {
 	m := nodetest.New(t, 1)
 	film := nodetest.File(t, "film.mp4", generated(t, "film.mp4"))
 	page := browser(t)
-	do(t, page, "open the page", chromedp.Navigate(m.Node(0).PageURL()))
-	eval[bool](t, page, listen)
-	do(t, page, "sign up",
-		chromedp.Click(chromedp.CSS("#tab-signup")), chromedp.SendKeys(chromedp.CSS("#signup-user"), "ana"),
-		chromedp.SendKeys(chromedp.CSS("#signup-pass"), "correct horse"), chromedp.Click(chromedp.CSS("#signup-submit")),
-		chromedp.WaitVisible(chromedp.CSS("#app-view")))
+	signUp(t, page, m.Node(0).PageURL())
 	do(t, page, "upload", chromedp.SetUploadFiles(chromedp.CSS("#file-input"), []string{film}),
 		chromedp.WaitVisible(in("film.mp4", "play")))
-	do(t, page, "play", chromedp.Click(in("film.mp4", "play")), chromedp.WaitVisible(chromedp.CSS("#video-player")))
+	do(t, page, "play", click(in("film.mp4", "play")), chromedp.WaitVisible(chromedp.CSS("#video-player")))
 	moves(t, page, "#video-player")
-	do(t, page, "ask for a conversion", chromedp.Click(chromedp.CSS("#video-close")),
-		chromedp.Click(in("film.mp4", "convert")), chromedp.WaitReady(offered("webm")),
+	do(t, page, "ask for a conversion", click(chromedp.CSS("#video-close")),
+		click(in("film.mp4", "convert")), chromedp.WaitReady(offered("webm")),
 		chromedp.SetValue(chromedp.CSS("#convert-format"), "webm"))
-	eval[bool](t, page, `document.querySelector('#convert-format').dispatchEvent(new Event('change', {bubbles: true}))`)
-	do(t, page, "see the job finish", chromedp.Click(chromedp.CSS("#convert-submit")),
+	do(t, page, "see the job finish", click(chromedp.CSS("#convert-submit")),
 		chromedp.WaitVisible(chromedp.CSS(`#jobs [data-status="completed"]`)), chromedp.WaitVisible(in("film_converted.webm", "share")))
-	do(t, page, "share", chromedp.Click(in("film_converted.webm", "share")),
-		chromedp.WaitVisible(chromedp.CSS("#share-create")), chromedp.Click(chromedp.CSS("#share-create")),
+	do(t, page, "share", click(in("film_converted.webm", "share")),
+		chromedp.WaitVisible(chromedp.CSS("#share-create")), click(chromedp.CSS("#share-create")),
 		chromedp.WaitVisible(chromedp.CSS("#share-link")))
 	kept := eval[string](t, page, `document.cookie + JSON.stringify(localStorage) + JSON.stringify(sessionStorage)`)
 	if strings.Contains(kept, "eyJ") {
 		t.Errorf("scripts of the page can read a token: %s", kept)
 	}
-	if all := eval[[]string](t, page, `complaints`); len(all) > 0 {
-		t.Errorf("the page complained: %q", all)
-	}
+	noComplaints(t, page)
 	link := eval[string](t, page, `document.querySelector('#share-link').value`)
 	stranger := browser(t)
 	do(t, stranger, "open the link as a stranger", chromedp.Navigate(link), chromedp.WaitReady(chromedp.CSS("video")))
 	shows(t, stranger, "video")
-	do(t, stranger, "play it", chromedp.Click(chromedp.CSS("video"))) // strangers' bytes are sandboxed, so nothing plays by itself
+	do(t, stranger, "play it", chromedp.Click(chromedp.CSS("video"))) // strangers' bytes are sandboxed: nothing plays by itself, no script runs
 	moves(t, stranger, "video")
 }
 
@@ -158,7 +196,5 @@ func TestTheDashboard(t *testing.T) {
 	if n := eval[int](t, page, `[...document.querySelectorAll('canvas')].filter(c => c.width > 0 && c.height > 0).length`); n < 3 {
 		t.Errorf("%d charts", n)
 	}
-	if all := eval[[]string](t, page, `complaints`); len(all) > 0 {
-		t.Errorf("the page complained: %q", all)
-	}
+	noComplaints(t, page)
 }

@@ -150,31 +150,34 @@ func TestUploadsInABrowser(t *testing.T) {
 	data := sound(220) // 21 MB: more than waits unseen in the buffers of connections
 	long, short := nodetest.File(t, "long.wav", data), nodetest.File(t, "short.mp3", generated(t, "song.mp3"))
 	page := browser(t)
-	do(t, page, "open the page", chromedp.Navigate(road.URL))
-	eval[bool](t, page, listen)
-	do(t, page, "sign up",
-		chromedp.Click(chromedp.CSS("#tab-signup")), chromedp.SendKeys(chromedp.CSS("#signup-user"), "ana"),
-		chromedp.SendKeys(chromedp.CSS("#signup-pass"), "correct horse"), chromedp.Click(chromedp.CSS("#signup-submit")),
-		chromedp.WaitVisible(chromedp.CSS("#app-view")))
+	signUp(t, page, road.URL)
 	do(t, page, "upload two at once", chromedp.SetUploadFiles(chromedp.CSS("#file-input"), []string{long, short}),
 		chromedp.WaitVisible(in("short.mp3", "play")), chromedp.WaitVisible(row("long.wav", "sending")))
 	nodetest.Eventually(t, "the long one is on its way", 20*time.Second, road.isStuck)
-	do(t, page, "pause it", chromedp.Click(chromedp.CSS(`#uploads [data-upload="long.wav"] [data-action="pause"]`)), chromedp.WaitVisible(row("long.wav", "paused")))
-	if all := eval[[]string](t, page, `complaints`); len(all) > 0 {
-		t.Errorf("the page complained: %q", all)
-	}
+	do(t, page, "pause it", click(chromedp.CSS(`#uploads [data-upload="long.wav"] [data-action="pause"]`)), chromedp.WaitVisible(row("long.wav", "paused")))
+	noComplaints(t, page)
 
+	do(t, page, "see the short one arrive", chromedp.WaitVisible(row("short.mp3", "done"))) // else the browser asks before it leaves
 	do(t, page, "load the page anew", chromedp.Reload(), chromedp.WaitVisible(row("long.wav", "unfinished")))
 	eval[bool](t, page, listen)
 	road.mu.Lock()
 	road.hold, road.cuts, road.offsets = false, 1, nil
 	road.mu.Unlock()
-	do(t, page, "choose it again", chromedp.SetUploadFiles(chromedp.CSS("#file-input"), []string{long}),
-		chromedp.WaitVisible(in("long.wav", "play")), chromedp.WaitVisible(row("long.wav", "done")))
+	do(t, page, "choose it again", chromedp.SetUploadFiles(chromedp.CSS("#file-input"), []string{long}))
+	nodetest.Eventually(t, "it goes on, also behind the cut", time.Minute, func() error { // the node may be busy with what was held
+		road.mu.Lock()
+		defer road.mu.Unlock()
+		if road.cuts != 0 || len(road.offsets) < 2 {
+			return fmt.Errorf("it went on at %d", road.offsets)
+		}
+		return nil
+	})
+	do(t, page, "see it arrive", chromedp.WaitVisible(row("long.wav", "done")), chromedp.WaitVisible(in("long.wav", "play")))
 	road.mu.Lock()
-	offsets, cuts := road.offsets, road.cuts
+	offsets := road.offsets
 	road.mu.Unlock()
-	if cuts != 0 || len(offsets) < 2 || offsets[0] < 2<<20 || offsets[len(offsets)-1] <= offsets[0] || !slices.IsSorted(offsets) {
+	const unsent = 4096 // that the road's own client had not sent yet when it was held
+	if offsets[0] < 2<<20-unsent || offsets[len(offsets)-1] <= offsets[0] || !slices.IsSorted(offsets) {
 		t.Errorf("it went on at %d: want more than one place, the first at what was there before, the last behind it", offsets)
 	}
 	if err := download(m.Node(0).User("ana"), "long.wav", data); err != nil {
@@ -186,9 +189,7 @@ func TestUploadsInABrowser(t *testing.T) {
 	if kept := eval[string](t, page, `JSON.stringify(localStorage)`); strings.Contains(kept, "tus::") || strings.Contains(kept, "eyJ") {
 		t.Errorf("the browser still keeps %s", kept)
 	}
-	if all := eval[[]string](t, page, `complaints`); len(all) > 0 {
-		t.Errorf("the page complained: %q", all)
-	}
+	noComplaints(t, page)
 }
 
 // TestWhatIsNotNamedIsNotDoneInABrowser loses the last answer of an upload: as long
@@ -228,37 +229,31 @@ func TestTheTrashInABrowser(t *testing.T) {
 	needsChromium(t)
 	m := nodetest.New(t, 1)
 	page := browser(t)
-	do(t, page, "open the page", chromedp.Navigate(m.Node(0).PageURL()))
-	eval[bool](t, page, listen)
-	do(t, page, "sign up",
-		chromedp.Click(chromedp.CSS("#tab-signup")), chromedp.SendKeys(chromedp.CSS("#signup-user"), "ana"),
-		chromedp.SendKeys(chromedp.CSS("#signup-pass"), "correct horse"), chromedp.Click(chromedp.CSS("#signup-submit")),
-		chromedp.WaitVisible(chromedp.CSS("#app-view")))
+	signUp(t, page, m.Node(0).PageURL())
 	do(t, page, "upload", chromedp.SetUploadFiles(chromedp.CSS("#file-input"), []string{nodetest.File(t, "song.mp3", generated(t, "song.mp3"))}),
-		chromedp.WaitVisible(in("song.mp3", "play")))
+		chromedp.WaitVisible(row("song.mp3", "done")), chromedp.WaitVisible(in("song.mp3", "play")))
 	remove := func() {
 		t.Helper()
-		do(t, page, "delete", chromedp.Click(in("song.mp3", "delete")), chromedp.WaitVisible(chromedp.CSS("#delete-confirm")),
-			chromedp.Click(chromedp.CSS("#delete-confirm")), chromedp.WaitNotPresent(in("song.mp3", "play")))
+		do(t, page, "delete", click(in("song.mp3", "delete")), chromedp.WaitVisible(chromedp.CSS("#delete-confirm")),
+			click(chromedp.CSS("#delete-confirm")), chromedp.WaitNotPresent(in("song.mp3", "play")))
 	}
 	inTrash := func(action string) chromedp.CSS {
 		return chromedp.CSS(fmt.Sprintf(`#trash [data-name="song.mp3"] [data-action=%q]`, action))
 	}
 	remove()
-	do(t, page, "undo", chromedp.Click(chromedp.CSS(`#toasts [data-action="toast"]`)), chromedp.WaitVisible(in("song.mp3", "play")))
+	do(t, page, "undo", click(chromedp.CSS(`#toasts [data-action="toast"]`)), chromedp.WaitVisible(in("song.mp3", "play")),
+		chromedp.WaitNotVisible(chromedp.CSS("#trash-count")))
 	remove()
-	do(t, page, "restore", chromedp.Click(chromedp.CSS("#trash-open")), chromedp.WaitVisible(inTrash("restore")), chromedp.Click(inTrash("restore")),
-		chromedp.WaitVisible(chromedp.CSS("#trash-nothing")), chromedp.Click(chromedp.CSS("#trash-close")), chromedp.WaitVisible(in("song.mp3", "play")))
+	do(t, page, "restore", click(chromedp.CSS("#trash-open")), chromedp.WaitVisible(inTrash("restore")), click(inTrash("restore")),
+		chromedp.WaitVisible(chromedp.CSS("#trash-nothing")), click(chromedp.CSS("#trash-close")), chromedp.WaitVisible(in("song.mp3", "play")))
 	if err := download(m.Node(0).User("ana"), "song.mp3", generated(t, "song.mp3")); err != nil {
 		t.Error(err)
 	}
 	remove()
-	do(t, page, "empty the trash", chromedp.Click(chromedp.CSS("#trash-open")), chromedp.WaitVisible(inTrash("purge")), chromedp.Click(chromedp.CSS("#trash-empty-all")),
-		chromedp.WaitVisible(chromedp.CSS("#delete-confirm")), chromedp.Click(chromedp.CSS("#delete-confirm")), chromedp.WaitVisible(chromedp.CSS("#trash-nothing")))
+	do(t, page, "empty the trash", click(chromedp.CSS("#trash-open")), chromedp.WaitVisible(inTrash("purge")), click(chromedp.CSS("#trash-empty-all")),
+		chromedp.WaitVisible(chromedp.CSS("#delete-confirm")), click(chromedp.CSS("#delete-confirm")), chromedp.WaitVisible(chromedp.CSS("#trash-nothing")))
 	if list, err := m.Node(0).User("ana").Trash(t.Context(), httpapi.TrashQuery{}); err != nil || len(list.Items) != 0 {
 		t.Errorf("in the trash: %+v, %v", list, err)
 	}
-	if all := eval[[]string](t, page, `complaints`); len(all) > 0 {
-		t.Errorf("the page complained: %q", all)
-	}
+	noComplaints(t, page)
 }
