@@ -45,13 +45,13 @@ func blobsPart(ctx context.Context, s settings, out *report) (err error) {
 	if err := downloads(ctx, s, all.rig, all.item, input, size, out); err != nil {
 		return err
 	}
-	if err := all.look(); err != nil {
+	if err := cold(ctx, s, &all, size, out); err != nil {
 		return err
 	}
 	peak := float64(all.peak)
 	out.title("Memory of the node, whatever it did")
 	out.table([][]string{{"most at once", "limit", "verdict"}, {megabytes(peak), megabytes(mostMemory), out.atMost(peak, mostMemory)}})
-	return cold(ctx, s, all.rig, all.item, size, out)
+	return nil
 }
 
 // writeWave writes a WAV file of noise, of which no two chunks are the same.
