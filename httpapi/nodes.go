@@ -37,7 +37,6 @@ func workersOf(nodes []NodeStatus, view *state.View) WorkerStats {
 		switch {
 		case n.State == "dead" || n.State == "left":
 			w.Status, w.CPULoad, w.MemoryMB, w.JobsInProgress, w.LoadScore = Offline, 0, 0, 0, 0
-			w.Disk, w.Repair = "", nil
 		case n.Tasks > 0:
 			w.Status = Busy
 		}

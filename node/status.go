@@ -69,8 +69,11 @@ func describeLoad(s *httpapi.NodeStatus, m cluster.Member) {
 	s.DiskFree, s.DiskTotal, s.NetRx, s.NetTx = l.DiskFree, l.DiskTotal, l.NetRx, l.NetTx
 	s.Tasks, s.Slots, s.UpdatedAt = l.Tasks, l.Slots, m.LoadAt
 	s.LoadScore = loadScore(l)
-	s.Disk, s.Damaged = diskState(l), l.Damaged
-	s.Stored = l.Stored
+	s.Damaged, s.Stored = l.Damaged, l.Stored
+	if m.State == cluster.Dead || m.State == cluster.Left {
+		return // it copies nothing, and nobody knows its disk, whatever its last report says
+	}
+	s.Disk = diskState(l)
 	if l.Left > 0 {
 		s.Repair = &httpapi.Repair{Chunks: l.Left, Bytes: l.LeftBytes, Rate: l.Rate}
 		if l.Rate > 0 {

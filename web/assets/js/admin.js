@@ -57,7 +57,7 @@ function take(answer) {
   for (const worker of answer.workers ?? []) known.set(worker.worker_id, worker);
   const present = new Set((answer.workers ?? []).map((worker) => worker.worker_id));
   for (const [id, worker] of known) {
-    if (!present.has(id)) known.set(id, { ...worker, status: 'offline', cpu_load: 0, jobs_in_progress: 0, load_score: 0 });
+    if (!present.has(id)) known.set(id, { ...worker, status: 'offline', cpu_load: 0, jobs_in_progress: 0, load_score: 0, disk: '', repair: null });
   }
   render();
   drawCharts(workers());

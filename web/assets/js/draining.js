@@ -9,9 +9,9 @@ import { busy } from './frame.js';
 import { t } from './i18n.js';
 
 /** What a node has still to copy, and whether it is being emptied. */
-export function copyingText({ draining, repair, status }) {
+export function copyingText({ draining, repair }) {
   if (draining === 'empty') return t('nodes.empty');
-  if (status === 'offline' || (!draining && !repair)) return '';
+  if (!draining && !repair) return '';
   const left = repair && { chunks: decimal(repair.chunks), size: bytes(repair.bytes) };
   const words = [left ? t(draining ? 'nodes.drainingLeft' : 'nodes.repairing', left) : t('nodes.draining')];
   if (repair?.seconds > 0) words.push(t('nodes.about', { time: span(repair.seconds) }));
