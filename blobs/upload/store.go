@@ -303,17 +303,23 @@ func (s *Store) Expire(ctx context.Context, now time.Time) int {
 		if at := u.info().Expires; at.IsZero() || !at.Before(now) {
 			continue
 		}
-		if !u.turn.take() {
-			continue // somebody works on it after all
-		}
-		s.dropEverywhere(ctx, u)
-		err := s.drop(u)
-		u.turn.give()
-		if err != nil {
+		if err := s.expire(ctx, u); err != nil {
 			s.cfg.Logger.Warn("upload not expired", "upload", u.id, "err", err)
 			continue
 		}
 		n++
 	}
 	return n
+}
+
+func (s *Store) expire(ctx context.Context, u *upload) error {
+	if !u.isMine() {
+		return s.drop(u) // the others have clocks of their own
+	}
+	if !u.turn.take() {
+		return ErrBusy
+	}
+	defer u.turn.give()
+	s.dropEverywhere(ctx, u)
+	return s.drop(u)
 }

@@ -36,22 +36,8 @@ import (
 // named in the library is told by any node. ErrNotFound where no living node
 // knows of it, [blobs.ErrUnavailable] where too few answer.
 func (s *Store) Find(ctx context.Context, id, owner string) (info Info, node string, err error) {
-	if !validID.MatchString(id) {
-		return Info{}, "", ErrNotFound
-	}
-	if u, err := s.get(id); err == nil && u.isMine() {
-		if u.info().Owner != owner {
-			return Info{}, "", ErrNotFound
-		}
-		if err := s.settle(ctx, u); !errors.Is(err, ErrMoved) {
-			return u.info(), "", err
-		}
-	}
-	best, err := s.locate(ctx, id)
-	if err != nil {
-		return Info{}, "", err
-	}
-	if node, known, err := s.whoAnswers(best, owner); known || err != nil {
+	best, node, known, err := s.find(ctx, id, owner)
+	if known || err != nil {
 		return best.Info, node, err
 	}
 	info, err = s.take(ctx, id, best)
@@ -61,35 +47,39 @@ func (s *Store) Find(ctx context.Context, id, owner string) (info Info, node str
 // FindOnly is Find at a node that must not take an upload over, since it could
 // not import it: where nobody goes on with it, it is [blobs.ErrUnavailable].
 func (s *Store) FindOnly(ctx context.Context, id, owner string) (info Info, node string, err error) {
-	if u, err := s.get(id); err == nil && u.isMine() {
-		return s.Find(ctx, id, owner) // it is here already
-	}
-	if !validID.MatchString(id) {
-		return Info{}, "", ErrNotFound
-	}
-	best, err := s.locate(ctx, id)
-	if err != nil {
-		return Info{}, "", err
-	}
-	node, known, err := s.whoAnswers(best, owner)
+	best, node, known, err := s.find(ctx, id, owner)
 	if err == nil && !known {
 		err = fmt.Errorf("%w: no living node goes on with the upload, and this one does not take it", blobs.ErrUnavailable)
 	}
 	return best.Info, node, err
 }
 
-// whoAnswers tells which node answers for what locate found; it is known unless
-// a node has to take the upload first.
-func (s *Store) whoAnswers(best claim, owner string) (node string, known bool, err error) {
-	switch {
-	case best.Info.Owner != owner:
-		return "", false, ErrNotFound
-	case best.Info.Named != Named{}:
-		return "", true, nil
-	case best.Mine && best.from != s.cfg.Self:
-		return best.from, true, nil
+// find returns the newest of the owner's upload, and which node answers for it.
+// It is known unless a node has to take the upload first.
+func (s *Store) find(ctx context.Context, id, owner string) (best claim, node string, known bool, err error) {
+	if !validID.MatchString(id) {
+		return claim{}, "", false, ErrNotFound
 	}
-	return "", false, nil
+	if u, err := s.get(id); err == nil && u.isMine() {
+		if u.info().Owner != owner {
+			return claim{}, "", false, ErrNotFound
+		}
+		if err := s.settle(ctx, u); !errors.Is(err, ErrMoved) {
+			return s.claim(u), "", true, err
+		}
+	}
+	best, err = s.locate(ctx, id)
+	switch {
+	case err != nil:
+		return claim{}, "", false, err
+	case best.Info.Owner != owner:
+		return claim{}, "", false, ErrNotFound
+	case best.Info.Named != Named{}:
+		return best, "", true, nil
+	case best.Mine && best.from != s.cfg.Self:
+		return best, best.from, true, nil
+	}
+	return best, "", false, nil
 }
 
 // Lookup is Find that takes nothing over.
