@@ -7,6 +7,7 @@ import (
 	"iter"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -47,6 +48,7 @@ type paper struct {
 	nodes []*Replica
 	disks []*listed
 	wire  atomic.Int64 // bytes of questions and answers
+	full  string       // the node whose disk is
 }
 
 type paperPeer struct{ *paper }
@@ -54,7 +56,8 @@ type paperPeer struct{ *paper }
 func (p paperPeer) Nodes() []Peer {
 	var all []Peer
 	for i := range 5 {
-		all = append(all, Peer{ID: fmt.Sprint("n", i), Weight: 1, Alive: true})
+		id := fmt.Sprint("n", i)
+		all = append(all, Peer{ID: id, Weight: 1, Alive: true, Full: id == p.full})
 	}
 	return all
 }
@@ -159,6 +162,37 @@ func TestAQuietMeshCostsNextToNothing(t *testing.T) {
 	}
 	if _, offered := p.nodes[1].repair.later[lost]; !offered {
 		t.Error("the chunk that one node lost was not offered to it")
+	}
+}
+
+func TestADiskThatFillsUpMakesNobodyListEverything(t *testing.T) {
+	p := newPaper(t, 20_000)
+	for _, r := range p.nodes {
+		r.repair.round(t.Context())
+	}
+	p.lose(t.Context())
+	for _, full := range []string{"n1", "", "n0", ""} {
+		p.full = full
+		for i := range 2 { // the one that lost a chunk, and one that has it
+			r, disk := p.nodes[i].repair, p.disks[i]
+			lists := disk.lists
+			if _, err := r.survey(t.Context(), p.nodes[i].members()); err != nil {
+				t.Fatal(err)
+			}
+			if n := disk.lists - lists; n > 1 {
+				t.Errorf("with %q full, n%d listed %d parts of its disk again", full, i, n)
+			}
+			was := r.buckets
+			r.buckets = buckets{}
+			if err := r.look(t.Context(), r.members, r.lacking(r.members), new([256]bool)); err != nil {
+				t.Fatal(err)
+			}
+			for k := range was {
+				if !reflect.DeepEqual(was[k].pairs, r.buckets[k].pairs) || !slices.Equal(was[k].missing, r.buckets[k].missing) {
+					t.Errorf("with %q full, n%d has another view of part %d after a new look", full, i, k)
+				}
+			}
+		}
 	}
 }
 

@@ -191,7 +191,7 @@ func (p *repair) look(ctx context.Context, m members, lacks lacking, changed *[2
 func (p *repair) fill(ctx context.Context, m members, lacks lacking, first byte, wanted []sized) (*bucket, error) {
 	b := &bucket{pairs: make([]pair, len(m.nodes))}
 	self := m.index(m.self)
-	full := m.nodes[self].Full // others stand in for what it lacks
+	full := m.full() // others stand in for what it lacks
 	holders := make([]int, 0, m.copies)
 	count := func(w sized, here bool) (mine bool) {
 		holders = m.holders(holders[:0], w.ref, lacks)

@@ -158,10 +158,14 @@ func (m members) differ(before members) bool {
 	})
 }
 
-// moved tells whether chunks belong elsewhere now than they did before.
+// full tells whether this node's disk is full.
+func (m members) full() bool { return m.nodes[m.index(m.self)].Full }
+
+// moved tells whether chunks belong elsewhere now than they did before, but for
+// those that full nodes lack: which those are, askFull finds out.
 func (m members) moved(now members) bool {
 	return m.copies != now.copies || !slices.Equal(m.counting, now.counting) || !slices.EqualFunc(m.nodes, now.nodes, func(a, b Peer) bool {
-		a.Gone, b.Gone, a.Alive, b.Alive = time.Time{}, time.Time{}, true, true
+		a.Gone, b.Gone, a.Alive, b.Alive, a.Full, b.Full = time.Time{}, time.Time{}, true, true, false, false
 		return a == b
 	})
 }

@@ -185,22 +185,11 @@ const (
 func (p *repair) round(ctx context.Context) outcome {
 	start := time.Now()
 	m := p.r.members()
-	changed, err := p.names.update(ctx, p.r.cfg.Referenced, func(ref blobs.Ref, err error) {
-		p.r.cfg.Logger.Warn("manifest cannot be read", "ref", ref.String(), "err", err)
-	})
+	lacks, err := p.survey(ctx, m)
 	if err != nil {
-		return stuck
-	}
-	if p.members.moved(m) {
-		p.buckets = buckets{}
-	}
-	p.members = m
-	lacks := p.askFull(ctx, m, &changed)
-	if err := p.look(ctx, m, lacks, &changed); err != nil {
 		if ctx.Err() == nil {
 			p.r.cfg.Logger.Error("repair cannot list the chunks of this disk", "err", err)
 		}
-		p.buckets = buckets{} // what changed is not known any more
 		return stuck
 	}
 	p.publish(m)
@@ -221,6 +210,32 @@ func (p *repair) round(ctx context.Context) outcome {
 		s.Emptied = m.emptying() && out == settled && p.r.cfg.Settled() && p.buckets.sum().named == 0
 	})
 	return out
+}
+
+// survey brings what is known of the names, the full nodes and this disk up to
+// date.
+func (p *repair) survey(ctx context.Context, m members) (lacking, error) {
+	changed, err := p.names.update(ctx, p.r.cfg.Referenced, func(ref blobs.Ref, err error) {
+		p.r.cfg.Logger.Warn("manifest cannot be read", "ref", ref.String(), "err", err)
+	})
+	if err != nil {
+		p.buckets = buckets{} // what changed is not known any more
+		return nil, err
+	}
+	if p.members.moved(m) {
+		p.buckets = buckets{}
+	} else if p.members.full() != m.full() {
+		for i, b := range p.buckets { // what is missing here is others' while this disk is full
+			changed[i] = changed[i] || b == nil || len(b.missing) > 0
+		}
+	}
+	p.members = m
+	lacks := p.askFull(ctx, m, &changed)
+	if err := p.look(ctx, m, lacks, &changed); err != nil {
+		p.buckets = buckets{}
+		return nil, err
+	}
+	return lacks, nil
 }
 
 // move copies to this disk what is missing on it, and drops from it what others

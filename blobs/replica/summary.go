@@ -224,6 +224,13 @@ func (p *repair) askFull(ctx context.Context, m members, changed *[256]bool) lac
 		}
 		p.full[node] = f
 	})
+	for node, f := range before {
+		if _, still := p.full[node]; !still {
+			for ref := range f.lacks {
+				changed[ref[0]] = true
+			}
+		}
+	}
 	return p.lacking(m)
 }
 
