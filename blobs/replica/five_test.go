@@ -2,6 +2,7 @@ package replica_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -276,6 +277,30 @@ func TestANodeThatIsEmptiedSaysWhenItMayGo(t *testing.T) {
 	if s := leaving.Status(); s.Emptied {
 		t.Errorf("it is in use again, and empty: %+v", s)
 	}
+}
+
+func TestANodeWhoseDiskWentAwayIsNotEmpty(t *testing.T) {
+	m := newMesh(t, 4, nil) // what is surplus stays for an hour
+	ref, refs := m.nodes[0].store(testData(1, 1))
+	m.name(ref)
+	m.runAll()
+	eventually(t, "the holders have all", func() error { return m.lacking(refs) })
+	leaving := m.byID(m.holders(refs[0], 3)[0])
+	leaving.set(func(p *replica.Peer) { p.Draining = true })
+	m.waitRounds(2)
+	if err := os.RemoveAll(filepath.Join(leaving.dir, "blobs", "chunks")); err != nil { // as where it is unmounted
+		t.Fatal(err)
+	}
+	eventually(t, "its disk counts as broken", func() error {
+		leaving.Nudge()
+		if leaving.Status().Emptied {
+			t.Fatal("it says that it is empty")
+		}
+		if _, cause := leaving.disk.Broken(); cause == nil {
+			return errors.New("not yet")
+		}
+		return nil
+	})
 }
 
 func TestAChunkOfAnUploadUnderWayIsCopiedAwayBeforeTheNodeGoes(t *testing.T) {
