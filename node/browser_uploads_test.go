@@ -201,11 +201,7 @@ func TestWhatIsNotNamedIsNotDoneInABrowser(t *testing.T) {
 	road := newBadRoad(t, m.Node(0).URL())
 	road.unnamed = true
 	page := browser(t)
-	do(t, page, "open the page", chromedp.Navigate(road.URL))
-	do(t, page, "sign up",
-		chromedp.Click(chromedp.CSS("#tab-signup")), chromedp.SendKeys(chromedp.CSS("#signup-user"), "ana"),
-		chromedp.SendKeys(chromedp.CSS("#signup-pass"), "correct horse"), chromedp.Click(chromedp.CSS("#signup-submit")),
-		chromedp.WaitVisible(chromedp.CSS("#app-view")))
+	signUp(t, page, road.URL)
 	do(t, page, "upload", chromedp.SetUploadFiles(chromedp.CSS("#file-input"), []string{nodetest.File(t, "song.mp3", generated(t, "song.mp3"))}),
 		chromedp.WaitVisible(row("song.mp3", "saving")))
 	nodetest.Eventually(t, "it is named", 10*time.Second, func() error { return download(m.Node(0).User("ana"), "song.mp3", generated(t, "song.mp3")) })
