@@ -22,8 +22,8 @@ import (
 func TestReadersThatFillTheirCacheFirst(t *testing.T) {
 	const (
 		cache = 8 << 20 // read at once: the spans have become as long as they can
-		size  = cache + maxSpan + 2<<20
-		speed = 3 << 20 // bytes a second then: a span takes longer than a reader may take nothing
+		size  = cache + maxSpan + 1<<20
+		speed = 2 << 20 // bytes a second then: a span takes longer than a reader may take nothing
 	)
 	content := bytes.Repeat([]byte("malla "), size/6+1)[:size]
 	path := filepath.Join(t.TempDir(), "chunk")
@@ -34,7 +34,7 @@ func TestReadersThatFillTheirCacheFirst(t *testing.T) {
 		t.Run(fmt.Sprintf("in files: %t", files), func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
-			r.api.stall = 500 * time.Millisecond
+			r.api.stall = time.Second
 			item := r.put("ana", "song.mp3", string(content))
 			if files {
 				r.api.cfg.Blobs = &fileBlob{paths: []string{path}}
