@@ -206,10 +206,10 @@ func (l *Link) welcome(raw net.Conn) {
 	defer cancel()
 	conn := tls.Server(tracked, l.id.server(protocolRaft, protocolPeer))
 	if err := conn.HandshakeContext(ctx); err != nil {
-		tracked.Close()
 		l.refusals.Do(func() {
 			l.log.Warn("refused a connection to the mesh port: no certificate of this mesh", "from", raw.RemoteAddr().String(), "err", err)
 		})
+		tracked.Close()
 		return
 	}
 	state := conn.ConnectionState()
