@@ -57,6 +57,26 @@ func (nd *meshNode) keeping(id string) taken {
 	return nd.claim(u).Taken
 }
 
+// toldAll waits until every keeper has all that this node knows of the upload,
+// and it knows that.
+func (nd *meshNode) toldAll(id string) {
+	nd.mesh.t.Helper()
+	u, err := nd.get(id)
+	if err != nil {
+		nd.mesh.t.Fatal(err)
+	}
+	eventually(nd.mesh.t, "the keepers know all", func() error {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		for node, f := range u.feeds {
+			if node != nd.id && f.have < u.state.lines {
+				return fmt.Errorf("%s has %d of %d lines", node, f.have, u.state.lines)
+			}
+		}
+		return nil
+	})
+}
+
 func (m *mesh) node(id string) *meshNode {
 	return m.nodes[slices.IndexFunc(m.nodes, func(nd *meshNode) bool { return nd.id == id })]
 }
@@ -71,6 +91,7 @@ func overtaken(t *testing.T, end func(b *meshNode, id string) error) (a, b *mesh
 	a, b = m.nodes[0], m.nodes[1]
 	id = create(t, a.Store, size)
 	appendAll(t, a.Store, id, 0, data[:blobs.ChunkSize+5])
+	a.toldAll(id) // else it would try again, and hear what became of the upload
 	a.set(true, true)
 	i := b.find(id)
 	appendAll(t, b.Store, id, i.Offset, data[i.Offset:])
