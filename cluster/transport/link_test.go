@@ -397,17 +397,20 @@ func TestBodiesStreamBothWays(t *testing.T) {
 func TestCancelEndsTheHandlersContext(t *testing.T) {
 	m := newMesh(t)
 	a, b := m.listen("a", nil), m.listen("b", nil)
-	entered, left := make(chan struct{}), make(chan struct{})
+	entered, left, gone := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	b.Handle("/wait", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		close(entered)
 		<-r.Context().Done()
 		close(left)
+		<-gone // an answer could be faster than the caller's own look at its context
 	}))
 	serve(t, b)
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() { <-entered; cancel() }()
 	req, _ := http.NewRequest(http.MethodGet, "/wait", nil)
-	if _, err := a.Do(ctx, "b", req); !errors.Is(err, context.Canceled) {
+	_, err := a.Do(ctx, "b", req)
+	close(gone)
+	if !errors.Is(err, context.Canceled) {
 		t.Errorf("want context.Canceled, got %v", err)
 	}
 	select {
