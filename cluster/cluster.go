@@ -167,6 +167,7 @@ func (c *Cluster) Start() error {
 	c.loops.Go(func() { c.catchUp(c.ctx) })
 	c.loops.Go(func() { c.enter(c.ctx) })
 	c.loops.Go(func() { c.rememberPeers(c.ctx) })
+	c.loops.Go(func() { c.Leading(c.ctx, c.raise) })
 	return nil
 }
 

@@ -16,6 +16,7 @@ type machine struct {
 	state  *state.State
 	fail   func(error)
 	broken atomic.Bool
+	tooOld error // why a snapshot was not restored
 }
 
 // applied is what became of an entry.
@@ -24,12 +25,13 @@ type applied struct {
 	err    error // a refusal, or why this node stopped
 }
 
-var errStopped = errors.New("this node stopped at a damaged entry")
+var errStopped = errors.New("this node stopped at an entry that it cannot apply")
 
 // Apply implements raft.FSM. A refusal is a result like any other: every node
-// comes to the same. An entry that cannot be read is this node's own damage;
-// applying what follows would make it differ from the others without a sign,
-// so it applies nothing any more and says so.
+// comes to the same. An entry that cannot be read is this node's own damage, and
+// one that it does not know is of a later version; applying what follows would
+// make it differ from the others without a sign, so it applies nothing any more
+// and says so.
 func (m *machine) Apply(l *raft.Log) any {
 	if m.broken.Load() {
 		return applied{err: errStopped}
@@ -55,7 +57,15 @@ func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 // Restore implements raft.FSM.
 func (m *machine) Restore(r io.ReadCloser) error {
 	defer r.Close()
-	return m.state.Restore(r)
+	if m.tooOld != nil {
+		return m.tooOld // an older snapshot, behind which the log may have a gap
+	}
+	err := m.state.Restore(r)
+	if errors.Is(err, state.ErrTooOld) {
+		m.tooOld = err
+		m.fail(err) // raft only asks the leader for the same one again
+	}
+	return err
 }
 
 // A picture is a snapshot on its way to the disk.

@@ -372,38 +372,20 @@ func (c *Cluster) remove(ctx context.Context, body []byte) (state.Result, error)
 func (c *Cluster) record() state.RegisterNode {
 	self := peer{meta: c.gossip.saying(), gossip: c.gossip.addr()}
 	return state.RegisterNode{
-		ID: c.cfg.ID, Name: c.cfg.Name, Zone: c.cfg.Zone, Version: c.cfg.Version,
+		ID: c.cfg.ID, Name: c.cfg.Name, Zone: c.cfg.Zone, Version: c.cfg.Version, Level: state.Level,
 		HTTP: self.httpAddr(), Peer: self.peerAddr(), Gossip: self.gossip, At: time.Now().UTC(), Capacity: c.cfg.Capacity,
 	}
 }
 
-// versions returns the versions of a mesh in which this node has its own.
-func (c *Cluster) versions(nodes []state.Node) []string {
-	all := []string{c.cfg.Version}
-	for _, n := range nodes {
-		if n.ID != c.cfg.ID {
-			all = append(all, n.Version)
-		}
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
 // keepRegistered proposes this node's record whenever the agreed one differs:
-// a node may come back with other addresses, or another name. It also does so
-// once after each start, and when there are other versions in the mesh than
-// before: nodes of an older version drop what they do not know of a record, and
-// go on without it when they are upgraded, unlike all others.
+// a node may come back with other addresses, another name, or another version.
 func (c *Cluster) keepRegistered(ctx context.Context) {
-	var told []string // the versions of the mesh when the record was proposed
 	for {
 		changed := c.Changed()
 		want := c.record()
-		view := c.cfg.State.View()
-		have, _ := view.Node(c.cfg.ID)
-		versions := c.versions(view.Nodes())
-		right := slices.Equal(told, versions) && have.Capacity == want.Capacity &&
-			have.Name == want.Name && have.Zone == want.Zone && have.Version == want.Version &&
+		have, _ := c.cfg.State.View().Node(c.cfg.ID)
+		right := have.Name == want.Name && have.Zone == want.Zone && have.Capacity == want.Capacity &&
+			have.Version == want.Version && have.Level == want.Level &&
 			have.HTTP == want.HTTP && have.Peer == want.Peer && have.Gossip == want.Gossip
 		if !right && c.Ready() == nil {
 			_, err := c.Propose(ctx, want)
@@ -411,9 +393,7 @@ func (c *Cluster) keepRegistered(ctx context.Context) {
 				c.fail(fmt.Errorf("the mesh refuses this node: %w", err))
 				return
 			}
-			if err == nil {
-				told = versions
-			} else if ctx.Err() == nil {
+			if err != nil && ctx.Err() == nil {
 				c.log.Info("this node's record is not agreed on yet", "err", err)
 			}
 		}

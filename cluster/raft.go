@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -121,7 +122,7 @@ func (a *agreement) start(cfg *Config) error {
 	})
 	r, err := raft.NewRaft(conf, a.machine, a.logs, a.stable, a.snaps, carefulTransport{trans, a.id})
 	if err != nil {
-		return errors.Join(fmt.Errorf("start to agree: %w", err), trans.Close())
+		return errors.Join(fmt.Errorf("start to agree: %w", cmp.Or(a.machine.tooOld, err)), trans.Close())
 	}
 	a.current.Store(r)
 	return nil

@@ -35,6 +35,9 @@ var mayImport = map[string][]string{
 	"blobs/blobstest":   {"blobs"},
 	"web":               {},
 	"examples":          {"httpapi", "examples"},
+
+	"cluster/testdata/member":      {"cluster", "cluster/state", "cluster/transport"}, // a program of a test
+	"cluster/testdata/next/member": {"cluster/state"},
 }
 
 // onlyIn: library -> the folder that alone may import it.

@@ -22,13 +22,11 @@ var ErrDamaged = errors.New("log entry damaged")
 // envelope is what stands in the log around a command, after four bytes of
 // CRC32C (Castagnoli; the log's file has no checksums of its own).
 type envelope struct {
-	Version int             `json:"v"`
+	Level   int             `json:"v"` // at which the command came in
 	Request string          `json:"req,omitempty"`
 	Name    string          `json:"cmd"`
 	Body    json.RawMessage `json:"body"`
 }
-
-const envelopeVersion = 1
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -44,7 +42,7 @@ func Encode(request string, cmd Command) ([]byte, error) {
 	if decoders[name] == nil {
 		return nil, fmt.Errorf("encode %T: not a registered command", cmd)
 	}
-	text, err := json.Marshal(envelope{envelopeVersion, request, name, body})
+	text, err := json.Marshal(envelope{levelOf(cmd), request, name, body})
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", name, err)
 	}
@@ -57,7 +55,8 @@ func frame(text []byte) []byte {
 	return append(out, text...)
 }
 
-// decode reads what Encode wrote. The command is nil where its name is unknown.
+// decode reads what Encode wrote. The command is nil where this version of
+// malla does not know it.
 func decode(data []byte) (envelope, Command, error) {
 	if len(data) < 4 {
 		return envelope{}, nil, ErrDamaged
@@ -71,7 +70,7 @@ func decode(data []byte) (envelope, Command, error) {
 		return envelope{}, nil, fmt.Errorf("%w: %v", ErrDamaged, err)
 	}
 	decoder := decoders[env.Name]
-	if decoder == nil || env.Version > envelopeVersion {
+	if decoder == nil || env.Level > Level {
 		return env, nil, nil
 	}
 	cmd, err := decoder(env.Body)
@@ -108,6 +107,7 @@ var decoders = map[string]func(json.RawMessage) (Command, error){
 	"DrainNode":     decodeAs[DrainNode],
 	"UndrainNode":   decodeAs[UndrainNode],
 	"Sweep":         decodeAs[Sweep],
+	"RaiseLevel":    decodeAs[RaiseLevel],
 }
 
 func decodeAs[C Command](body json.RawMessage) (Command, error) {

@@ -15,9 +15,10 @@ type Node struct {
 	Name      string    `json:"name"`
 	Zone      string    `json:"zone,omitempty"`
 	Version   string    `json:"version"`
-	HTTP      string    `json:"http"`   // host:port of its API
-	Peer      string    `json:"peer"`   // host:port of its link
-	Gossip    string    `json:"gossip"` // host:port of its gossip
+	Level     int       `json:"level,omitempty"` // that this version knows
+	HTTP      string    `json:"http"`            // host:port of its API
+	Peer      string    `json:"peer"`            // host:port of its link
+	Gossip    string    `json:"gossip"`          // host:port of its gossip
 	Converted uint64    `json:"converted"`
 	Failed    uint64    `json:"failed"`
 	JoinedAt  time.Time `json:"joined_at"`
@@ -87,13 +88,18 @@ func CheckNodeName(name string) error {
 	return nil
 }
 
+// knows is the newest level that the node knows.
+func (n *Node) knows() int { return max(1, n.Level) }
+
 // RegisterNode enters a node, or its new name and addresses. A name that
-// another node has is a Conflict.
+// another node has is a Conflict, and so is a version that does not know what
+// the mesh has agreed on.
 type RegisterNode struct {
 	ID      NodeID    `json:"id"`
 	Name    string    `json:"name"`
 	Zone    string    `json:"zone,omitempty"`
 	Version string    `json:"version"`
+	Level   int       `json:"level,omitempty"`
 	HTTP    string    `json:"http"`
 	Peer    string    `json:"peer"`
 	Gossip  string    `json:"gossip"`
@@ -109,12 +115,15 @@ func (c RegisterNode) apply(t *tx) (string, error) {
 	if other := nodes.get(t.Txn, "name", key(c.Name)); other != nil && other.ID != c.ID {
 		return "", Errorf(Conflict, "the name %q belongs to another node of this mesh (%s): start this one with another --name", c.Name, other.ID)
 	}
+	if agreed := t.view().Level(); max(1, c.Level) < agreed {
+		return "", Errorf(Conflict, "version %s of malla is too old for this mesh, which has agreed on what newer ones do (level %d): upgrade this node", c.Version, agreed)
+	}
 	n := Node{ID: c.ID, JoinedAt: c.At}
 	if old := nodes.get(t.Txn, "id", key(string(c.ID))); old != nil {
 		n = *old
 	}
 	n.Name, n.Zone, n.Version, n.HTTP, n.Peer, n.Gossip = c.Name, c.Zone, c.Version, c.HTTP, c.Peer, c.Gossip
-	n.Capacity = c.Capacity
+	n.Capacity, n.Level = c.Capacity, c.Level
 	nodes.put(t, &n)
 	return string(n.ID), nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 
 	"github.com/hashicorp/go-memdb"
 )
@@ -25,6 +26,7 @@ func (s *State) Snapshot() *Snapshot { return &Snapshot{s.View()} }
 type snapshotHeader struct {
 	Format string `json:"format"`
 	Index  uint64 `json:"index"`
+	Level  int    `json:"level"` // that the mesh had agreed on
 }
 
 type snapshotLine struct {
@@ -34,7 +36,8 @@ type snapshotLine struct {
 
 const snapshotFormat = "malla state 1"
 
-// ErrSnapshot tells that a snapshot is damaged or of an unknown format.
+// ErrSnapshot tells that a snapshot is damaged or of an unknown format. One of a
+// level that this version does not know is [ErrTooOld].
 var ErrSnapshot = errors.New("snapshot damaged")
 
 // anyTable is a table whatever its type of records.
@@ -45,8 +48,11 @@ type anyTable interface {
 	title() string
 }
 
-// tables are all tables, in the order in which a snapshot lists them.
-var tables = []anyTable{nodes, users, media, trash, removals, jobs, tasks, rates, shares, requests}
+// tables are all tables, in the order in which a snapshot lists them:
+// level -> those that came in with it.
+var tables = [][]anyTable{
+	1: {agreements, nodes, users, media, trash, removals, jobs, tasks, rates, shares, requests},
+}
 
 func (tb table[T]) title() string { return tb.name }
 
@@ -76,10 +82,11 @@ func (s *Snapshot) Write(w io.Writer) error {
 	buf := bufio.NewWriterSize(w, 1<<16)
 	sum := crc32.New(castagnoli)
 	enc := json.NewEncoder(io.MultiWriter(buf, sum))
-	if err := enc.Encode(snapshotHeader{snapshotFormat, s.view.index}); err != nil {
+	level := s.view.Level()
+	if err := enc.Encode(snapshotHeader{snapshotFormat, s.view.index, level}); err != nil {
 		return fmt.Errorf("write snapshot: %w", err)
 	}
-	for _, tb := range tables {
+	for _, tb := range slices.Concat(tables[:min(level+1, len(tables))]...) { // the others are empty
 		if err := tb.write(s.view.txn, enc); err != nil {
 			return fmt.Errorf("write snapshot: table %s: %w", tb.title(), err)
 		}
@@ -89,7 +96,8 @@ func (s *Snapshot) Write(w io.Writer) error {
 }
 
 // Restore replaces the state by the snapshot in r. Where it fails the state is
-// what it was; a damaged snapshot is [ErrSnapshot].
+// what it was; a damaged snapshot is [ErrSnapshot], one of a later level
+// [ErrTooOld].
 func (s *State) Restore(r io.Reader) error {
 	in := bufio.NewReaderSize(r, 1<<16)
 	sum := crc32.New(castagnoli)
@@ -103,7 +111,7 @@ func (s *State) Restore(r io.Reader) error {
 	txn := db.Txn(true)
 	defer txn.Abort()
 	byName := map[string]anyTable{}
-	for _, tb := range tables {
+	for _, tb := range slices.Concat(tables...) {
 		byName[tb.title()] = tb
 	}
 	for {
@@ -120,8 +128,11 @@ func (s *State) Restore(r io.Reader) error {
 			return fmt.Errorf("%w: %v", ErrSnapshot, err)
 		}
 		tb := byName[rec.Table]
+		if tb == nil && header.Level > Level {
+			continue // the checksum decides whether that is so
+		}
 		if tb == nil {
-			return fmt.Errorf("%w: unknown table %q: a newer version wrote it", ErrSnapshot, rec.Table)
+			return fmt.Errorf("%w: unknown table %q", ErrSnapshot, rec.Table)
 		}
 		if err := tb.read(txn, rec.Record); err != nil {
 			return fmt.Errorf("%w: table %s: %v", ErrSnapshot, rec.Table, err)
@@ -130,6 +141,9 @@ func (s *State) Restore(r io.Reader) error {
 	line, _ = in.ReadBytes('\n')
 	if want := fmt.Sprintf("%08x\n", sum.Sum32()); string(line) != want {
 		return fmt.Errorf("%w: checksum", ErrSnapshot)
+	}
+	if header.Level > Level {
+		return fmt.Errorf("snapshot of level %d, and this node knows level %d: %w", header.Level, Level, ErrTooOld)
 	}
 	txn.Commit()
 	s.publish(db, header.Index)

@@ -12,8 +12,32 @@
 //     Times, ids and salts come in the command.
 //   - A refused command leaves no trace.
 //   - Records are never changed in place: a View may hold them for ever.
-//   - A command that a node does not know is refused, never a crash: during an
-//     upgrade old and new nodes run side by side.
+//   - A node that cannot apply an entry as the others do applies nothing any more:
+//     it stops, and says so.
+//
+// # Levels
+//
+// During an upgrade old and new nodes run side by side, and must come to the same
+// state, byte for byte. So whatever is added to the state has a level, a number
+// that only grows; a node's record tells the newest one that it knows, [Level],
+// and the leader has the mesh agree on what all nodes know ([RaiseLevel]). A
+// command of a later level is refused as Busy, on old nodes and new ones alike;
+// a node that knows less than what was agreed on is not let in, and stops if it
+// was. Dead nodes count until they are forgotten. Who changes the state raises
+// Level by one, once a release, and then
+//
+//   - adds a command, with a method level that returns it;
+//   - or adds a field to a command, left out of the JSON while it is zero: its
+//     method level returns the new one only where the field is set. Callers look at
+//     [View.Level] where the command shall work without it meanwhile;
+//   - or adds a field to a record, left out of the JSON while it is zero, which
+//     nothing but commands of that level sets: an older node would drop it;
+//   - or adds a table, to those of that level: nothing but commands of that level
+//     writes to it, and snapshots do not name it before;
+//   - never changes what an existing command does to an existing state, what a
+//     field means or how it is written, nor the order of the tables: that is a new
+//     command, beside the old one, which stays for the logs that have it. A fault
+//     in a command can be mended only in this way.
 //
 // # Concurrency
 //
@@ -22,6 +46,7 @@ package state
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -50,18 +75,22 @@ type Result struct {
 }
 
 // Apply carries out the entry at index, written by [Encode]. An error of type
-// *Error is a refusal, the same on every node. Any other error means that the
-// entry is damaged on this node, which must stop and be rebuilt.
+// *Error is a refusal, the same on every node. Any other error means that this
+// node cannot come to the same state as the others and must stop: the entry is
+// damaged here ([ErrDamaged]), or of a later version ([ErrTooOld]).
 func (s *State) Apply(index uint64, data []byte) (Result, error) {
 	env, cmd, err := decode(data)
 	if err != nil {
 		return Result{}, fmt.Errorf("entry %d: %w", index, err)
 	}
-	if cmd == nil {
-		s.publish(s.database(), index)
-		return Result{Index: index}, Errorf(Invalid, "this node does not know the command %q: upgrade it", env.Name)
-	}
 	db := s.database()
+	if view := s.View(); env.Level > view.Level() {
+		s.publish(db, index)
+		return Result{Index: index}, view.early(env.Level)
+	}
+	if cmd == nil {
+		return Result{}, fmt.Errorf("entry %d: command %q: %w", index, env.Name, ErrTooOld)
+	}
 	t := &tx{Txn: db.Txn(true), index: index}
 	defer t.Abort()
 	if id, done := t.answered(env.Request); done {
@@ -69,9 +98,13 @@ func (s *State) Apply(index uint64, data []byte) (Result, error) {
 		return Result{Index: index, ID: id}, nil
 	}
 	id, err := cmd.apply(t)
-	if err != nil {
+	var refusal *Error
+	switch {
+	case errors.As(err, &refusal):
 		s.publish(db, index)
-		return Result{Index: index}, err
+		return Result{Index: index}, refusal
+	case err != nil:
+		return Result{}, fmt.Errorf("entry %d: %w", index, err)
 	}
 	t.remember(env.Request, id)
 	t.Commit()

@@ -2,7 +2,6 @@ package state
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"testing"
@@ -372,15 +371,6 @@ func TestEntriesThatAreNotOurs(t *testing.T) {
 		if _, err := s.Apply(1, data); !errors.Is(err, ErrDamaged) {
 			t.Errorf("%q: %v", data, err)
 		}
-	}
-	decoders["Tomorrow"] = decodeAs[AddUser]
-	text, _ := json.Marshal(envelope{envelopeVersion, "r", "Tomorrow", []byte(`{}`)})
-	delete(decoders, "Tomorrow")
-	if _, err := s.Apply(2, frame(text)); !errors.Is(err, ErrInvalid) {
-		t.Errorf("an unknown command: %v", err)
-	}
-	if s.Index() != 2 {
-		t.Errorf("index %d after an unknown command", s.Index())
 	}
 }
 

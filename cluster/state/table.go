@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/hashicorp/go-memdb"
 )
@@ -140,9 +141,12 @@ type tx struct {
 	index uint64 // of its log entry
 }
 
+// view is the state as the command sees it.
+func (t *tx) view() *View { return &View{txn: t.Txn, index: t.index} }
+
 func newDB() *memdb.MemDB {
 	schema := &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{}}
-	for _, tb := range tables {
+	for _, tb := range slices.Concat(tables...) {
 		s := tb.schema()
 		schema.Tables[s.Name] = s
 	}
