@@ -71,6 +71,7 @@ type Timing struct {
 	Report  time.Duration // between load reports in a small mesh, 1 s
 	Meet    time.Duration // between attempts to find missing nodes, 3 s
 	Join    time.Duration // between attempts to join, 1 s
+	Commit  time.Duration // after which the leader says again what is committed, 50 ms; all hear of it at once, unless that was lost
 	Propose time.Duration // how long a proposal is tried where its context has no deadline, 5 s
 }
 
@@ -87,6 +88,7 @@ func (c *Config) fill() {
 	def(&c.Timing.Report, time.Second)
 	def(&c.Timing.Meet, 3*time.Second)
 	def(&c.Timing.Join, time.Second)
+	def(&c.Timing.Commit, 50*time.Millisecond)
 	def(&c.Timing.Propose, 5*time.Second)
 	def(&c.Limits.Snapshot, 8192)
 	def(&c.Limits.Trailing, 10240)

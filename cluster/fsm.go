@@ -13,10 +13,11 @@ import (
 
 // A machine applies the log to the state, for raft.
 type machine struct {
-	state  *state.State
-	fail   func(error)
-	broken atomic.Bool
-	tooOld error // why a snapshot was not restored
+	state     *state.State
+	fail      func(error)
+	committed func(index, term uint64) // is told of each entry before it is applied
+	broken    atomic.Bool
+	tooOld    error // why a snapshot was not restored
 }
 
 // applied is what became of an entry.
@@ -36,6 +37,7 @@ func (m *machine) Apply(l *raft.Log) any {
 	if m.broken.Load() {
 		return applied{err: errStopped}
 	}
+	m.committed(l.Index, l.Term)
 	result, err := m.state.Apply(l.Index, l.Data)
 	var refusal *state.Error
 	if err != nil && !errors.As(err, &refusal) {

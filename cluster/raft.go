@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -35,11 +36,13 @@ type agreement struct {
 	link    *transport.Link
 	bolt    *raftboltdb.BoltStore
 	logs    raft.LogStore
+	eager   *eagerLog // below logs
 	stable  raft.StableStore
 	snaps   raft.SnapshotStore
 	machine *machine
-	mark    mark // at start
-	before  bool // this node took part in an agreement before it was started
+	tell    *announcer // nil before start
+	mark    mark       // at start
+	before  bool       // this node took part in an agreement before it was started
 	current atomic.Pointer[raft.Raft]
 }
 
@@ -81,7 +84,8 @@ func openAgreement(cfg *Config, fail func(error)) (*agreement, error) {
 
 func (a *agreement) read(cfg *Config, dir string, fail func(error)) (err error) {
 	timed := &timedLog{LogStore: a.bolt, patience: diskTimeout, fail: fail}
-	if a.logs, err = raft.NewLogCache(cachedLogs, timed); err != nil {
+	a.eager = newEagerLog(timed, a.followed)
+	if a.logs, err = raft.NewLogCache(cachedLogs, a.eager); err != nil {
 		return fmt.Errorf("open the log in %s: %w", dir, err)
 	}
 	if a.snaps, err = raft.NewFileSnapshotStoreWithLogger(dir, keptPictures, newHCLog(cfg.Logger)); err != nil {
@@ -108,7 +112,7 @@ func (a *agreement) start(cfg *Config) error {
 	conf.LocalID = raft.ServerID(a.id)
 	conf.HeartbeatTimeout, conf.ElectionTimeout = cfg.Timing.Raft, cfg.Timing.Raft
 	conf.LeaderLeaseTimeout = cfg.Timing.Raft / 2
-	conf.CommitTimeout = 20 * time.Millisecond // a write through a follower waits that long for the next word of the leader
+	conf.CommitTimeout = cfg.Timing.Commit
 	conf.SnapshotThreshold, conf.TrailingLogs = cfg.Limits.Snapshot, cfg.Limits.Trailing
 	conf.SnapshotInterval = cfg.Limits.Interval
 	conf.NoLegacyTelemetry = true
@@ -120,7 +124,9 @@ func (a *agreement) start(cfg *Config) error {
 		Timeout:         rpcTimeout,
 		Logger:          log,
 	})
-	r, err := raft.NewRaft(conf, a.machine, a.logs, a.stable, a.snaps, carefulTransport{trans, a.id})
+	a.tell = newAnnouncer(a.id, trans.AppendEntries)
+	a.machine.committed = a.tell.commit
+	r, err := raft.NewRaft(conf, a.machine, a.logs, a.stable, a.snaps, carefulTransport{trans, a.id, a.eager, a.tell})
 	if err != nil {
 		return errors.Join(fmt.Errorf("start to agree: %w", cmp.Or(a.machine.tooOld, err)), trans.Close())
 	}
@@ -150,6 +156,21 @@ func (a *agreement) roles() map[state.NodeID]Role {
 		all[state.NodeID(s.ID)] = role
 	}
 	return all
+}
+
+// followed tells whether this node leads and needs another one to commit.
+func (a *agreement) followed() bool {
+	r := a.raft()
+	if r == nil || r.State() != raft.Leader {
+		return false
+	}
+	voters := 0
+	for _, s := range r.GetConfiguration().Configuration().Servers {
+		if s.Suffrage == raft.Voter {
+			voters++
+		}
+	}
+	return voters > 1
 }
 
 // handOver lets another voter lead, if this node does. Raft may be left
@@ -183,6 +204,8 @@ func (a *agreement) close() error {
 		if err := within(10*time.Second, ended.Error); err != nil {
 			return fmt.Errorf("stop to agree: %w", err) // the files stay open: something still writes
 		}
+		a.tell.close()
+		a.eager.awaitWritten(math.MaxUint64)
 	}
 	return within(10*time.Second, a.bolt.Close)
 }
@@ -203,10 +226,25 @@ func await(ctx context.Context, ask func() raft.Future) error {
 // A carefulTransport is raft's own, but: heartbeats are handled by raft's main
 // loop like everything else and not beside it, where they race with it until
 // logs differ (raft issue #695); and nodes are named by their ids alone, which
-// also binds a vote to a node rather than to an address.
+// also binds a vote to a node rather than to an address. It tells the announcer
+// what the followers took.
 type carefulTransport struct {
 	*raft.NetworkTransport
-	id state.NodeID
+	id   state.NodeID
+	logs *eagerLog
+	tell *announcer
+}
+
+// AppendEntries implements raft.Transport.
+func (t carefulTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	err := t.NetworkTransport.AppendEntries(id, target, req, resp)
+	if n := len(req.Entries); err == nil && n > 0 {
+		err = t.logs.awaitWritten(req.Entries[n-1].Index)
+	}
+	if err == nil && resp.Success {
+		t.tell.sent(id, target, req)
+	}
+	return err
 }
 
 // SetHeartbeatHandler implements raft.Transport by not setting it.
