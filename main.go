@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -66,8 +65,7 @@ func buildVersion() string {
 type secretCmd struct{}
 
 func (secretCmd) Run() error {
-	s := node.NewSecret()
-	fmt.Println(hex.EncodeToString(s[:]))
+	fmt.Println(node.NewSecret().Text())
 	return nil
 }
 

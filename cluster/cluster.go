@@ -21,6 +21,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -43,10 +44,10 @@ type Config struct {
 	Version  string
 	Dir      string // kept between starts: the log, snapshots, where the others are
 
-	Secret    transport.Secret
-	Gossip    string // address to gossip on, TCP and UDP; port 0 takes a free one
-	Advertise string // host under which others reach this node; found by itself when empty
-	HTTP      string // address of this node's API; only its port is used
+	Secrets   *transport.Keyring // kept in the node's data directory; its changes are this package's
+	Gossip    string             // address to gossip on, TCP and UDP; port 0 takes a free one
+	Advertise string             // host under which others reach this node; found by itself when empty
+	HTTP      string             // address of this node's API; only its port is used
 
 	Join            []string // gossip addresses of nodes of the mesh
 	BootstrapExpect int      // so many nodes make the mesh together; up to 1: this one alone, unless it joins
@@ -150,6 +151,7 @@ func New(cfg Config) (*Cluster, error) {
 	}
 	c.lead = newLeadership(cfg.ID, c.log, c.gossip.table.changed)
 	cfg.Link.SetResolver(c.address)
+	cfg.Link.Admit(transport.Admission{Key: c.keyOf, Member: c.isMember})
 	c.handle()
 	return c, nil
 }
@@ -262,6 +264,23 @@ func (c *Cluster) address(id string) (string, bool) {
 	}
 	n, ok := c.cfg.State.View().Node(node)
 	return n.Peer, ok
+}
+
+// keyOf is the key by which the state knows a node.
+func (c *Cluster) keyOf(id string) ed25519.PublicKey {
+	n, _ := c.cfg.State.View().Node(state.NodeID(id))
+	return n.Key
+}
+
+// isMember tells why a node may not talk to this one, as far as this one knows.
+// What was agreed on while it was away it cannot know before it has caught up,
+// which it does by talking to nodes that it does not know yet.
+func (c *Cluster) isMember(id string) error {
+	node := state.NodeID(id)
+	if _, ok := c.cfg.State.View().Node(node); ok || c.Ready() != nil || c.raft.roles()[node] != "" {
+		return nil
+	}
+	return fmt.Errorf("the mesh does not know node %s: it was removed, or has not joined", id)
 }
 
 // Roles tells what the nodes that were agreed on do for the agreement, dead

@@ -152,6 +152,10 @@ func (c *Cluster) call(ctx context.Context, id state.NodeID, path string, body [
 		return state.Result{}, err
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusForbidden {
+		why, _ := io.ReadAll(io.LimitReader(resp.Body, 1024))
+		return state.Result{}, fmt.Errorf("node %s refuses this one: %w: %s", id, transport.ErrNotMember, bytes.TrimSpace(why))
+	}
 	var a answer
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxEntry)).Decode(&a); err != nil {
 		return state.Result{}, fmt.Errorf("answer of node %s to %s (status %d): %w", id, path, resp.StatusCode, err)
@@ -177,8 +181,8 @@ func (c *Cluster) handle() {
 			return serve(ctx, body)
 		}))
 	}
-	c.cfg.Link.Handle("POST "+pathJoin, c.answering(c.letIn))
-	c.cfg.Link.Handle("POST "+pathPromise, c.answering(c.promise))
+	c.cfg.Link.HandleAny("POST "+pathJoin, c.answering(c.letIn))
+	c.cfg.Link.HandleAny("POST "+pathPromise, c.answering(c.promise))
 }
 
 // answering turns a question of a node into a handler. Refusals travel with

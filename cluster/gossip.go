@@ -15,7 +15,6 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"malla/cluster/state"
-	"malla/cluster/transport"
 )
 
 // gossip is who is here and how busy they are. All of it is hints.
@@ -23,7 +22,8 @@ type gossip struct {
 	id     state.NodeID
 	log    *slog.Logger
 	timing Timing
-	secret transport.Secret
+	keys   *memberlist.Keyring
+	label  string
 	table  *table
 	known  *knownPeers
 	seeds  []string
@@ -68,10 +68,13 @@ func openGossip(cfg *Config) (*gossip, error) {
 		return nil, err
 	}
 	g := &gossip{
-		id: cfg.ID, log: cfg.Logger, timing: cfg.Timing, secret: cfg.Secret,
+		id: cfg.ID, log: cfg.Logger, timing: cfg.Timing, label: "malla/" + cfg.Secrets.MeshID(),
 		table: newTable(), known: known, seeds: cfg.Join,
 		reach: cfg.Reach, ip: ip, work: cfg.Work, probe: sampler{dir: cfg.Dir},
 		self: self, stale: make(chan struct{}, 1),
+	}
+	if g.keys, err = gossipKeys(cfg.Secrets); err != nil {
+		return nil, err
 	}
 	g.loads = &memberlist.TransmitLimitedQueue{NumNodes: g.table.count, RetransmitMult: 3}
 	if g.net, err = bindGossip(cfg.Gossip, g.log); err != nil {
@@ -114,8 +117,7 @@ func (g *gossip) addr() string {
 func (g *gossip) start() error {
 	cfg := memberlist.DefaultLANConfig()
 	cfg.Name = string(g.id)
-	cfg.Label = "malla/" + g.secret.MeshID()
-	cfg.SecretKey = g.secret.Derive("gossip", 32)
+	cfg.Label, cfg.Keyring = g.label, g.keys
 	cfg.Transport = filtered{g.net, g.reach}
 	cfg.AdvertiseAddr, cfg.AdvertisePort = g.ip.String(), g.port
 	cfg.BindPort = g.port

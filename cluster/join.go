@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -148,7 +149,7 @@ func (c *Cluster) makeMesh() error {
 	if err := c.raft.bootstrap(); err != nil {
 		return fmt.Errorf("make a mesh: %w", err)
 	}
-	c.log.Info("made a new mesh", "mesh", c.cfg.Secret.MeshID())
+	c.log.Info("made a new mesh", "mesh", c.cfg.Secrets.MeshID())
 	return nil
 }
 
@@ -373,7 +374,7 @@ func (c *Cluster) record() state.RegisterNode {
 	self := peer{meta: c.gossip.saying(), gossip: c.gossip.addr()}
 	return state.RegisterNode{
 		ID: c.cfg.ID, Name: c.cfg.Name, Zone: c.cfg.Zone, Version: c.cfg.Version, Level: state.Level,
-		HTTP: self.httpAddr(), Peer: self.peerAddr(), Gossip: self.gossip, At: time.Now().UTC(), Capacity: c.cfg.Capacity,
+		HTTP: self.httpAddr(), Peer: self.peerAddr(), Gossip: self.gossip, Key: c.cfg.Link.PublicKey(), At: time.Now().UTC(), Capacity: c.cfg.Capacity,
 	}
 }
 
@@ -385,7 +386,7 @@ func (c *Cluster) keepRegistered(ctx context.Context) {
 		want := c.record()
 		have, _ := c.cfg.State.View().Node(c.cfg.ID)
 		right := have.Name == want.Name && have.Zone == want.Zone && have.Capacity == want.Capacity &&
-			have.Version == want.Version && have.Level == want.Level &&
+			have.Version == want.Version && have.Level == want.Level && bytes.Equal(have.Key, want.Key) &&
 			have.HTTP == want.HTTP && have.Peer == want.Peer && have.Gossip == want.Gossip
 		if !right && c.Ready() == nil {
 			_, err := c.Propose(ctx, want)

@@ -96,12 +96,20 @@ func (m *mesh) tryStart(n *node) error {
 	if err != nil {
 		return err
 	}
+	key, err := transport.LoadOrCreateKey(filepath.Join(n.dir, "node-key"))
+	if err != nil {
+		return err
+	}
+	secrets, _, err := transport.OpenKeyring(n.dir, n.secret)
+	if err != nil {
+		return err
+	}
 	log := slog.New(slog.DiscardHandler)
 	if os.Getenv("MALLA_TEST_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", n.name)
 	}
 	link, err := transport.Listen(transport.Config{
-		Secret: n.secret, NodeID: string(id), Listen: "127.0.0.1:0", Logger: log,
+		Secret: secrets.Current(), Accept: secrets.Accepted(), NodeID: string(id), Key: key, Listen: "127.0.0.1:0", Logger: log,
 		Dial: func(ctx context.Context, addr string) (net.Conn, error) { return m.net.dial(ctx, n.name, addr) },
 	})
 	if err != nil {
@@ -109,7 +117,7 @@ func (m *mesh) tryStart(n *node) error {
 	}
 	st := state.New()
 	cfg := Config{
-		ID: id, Name: n.name, Version: "test", Dir: filepath.Join(n.dir, "cluster"), Secret: n.secret,
+		ID: id, Name: n.name, Version: "test", Dir: filepath.Join(n.dir, "cluster"), Secrets: secrets,
 		Gossip: "127.0.0.1:0", HTTP: "127.0.0.1:8000", Link: link, State: st,
 		Work:   func() Work { return Work{Tasks: 1, Slots: len(n.name)} },
 		Logger: log, Timing: fast,

@@ -3,7 +3,6 @@ package cluster
 import (
 	"bufio"
 	"bytes"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -205,7 +204,7 @@ func TestRollingUpgrade(t *testing.T) {
 	today, next := builds(t)
 	secret := transport.Generate()
 	add := func(name string) *process {
-		p := &process{t: t, name: name, dir: t.TempDir(), secret: hex.EncodeToString(secret[:]), digests: map[uint64]string{}}
+		p := &process{t: t, name: name, dir: t.TempDir(), secret: secret.Text(), digests: map[uint64]string{}}
 		t.Cleanup(p.stop)
 		return p
 	}

@@ -67,7 +67,7 @@ func (c *call) setup() error {
 	if err := c.notTooFast(c.api.slow.network, c.network()); err != nil {
 		return err
 	}
-	if c.api.cfg.SetupToken == "" || !auth.SameText(body.Token, c.api.cfg.SetupToken) {
+	if c.api.cfg.SetupToken == nil || !auth.SameText(body.Token, c.api.cfg.SetupToken()) {
 		c.api.slow.network.Fail(c.network())
 		return state.Errorf(state.Denied, "this setup link is not the one that the node printed")
 	}
@@ -84,7 +84,7 @@ func (c *call) setup() error {
 
 // setupOpen tells whether the mesh waits for its first administrator.
 func (a *API) setupOpen(view *state.View) bool {
-	return a.cfg.SetupToken != "" && !view.HasAdmin()
+	return a.cfg.SetupToken != nil && !view.HasAdmin()
 }
 
 func (c *call) newUser(k credentials) (state.AddUser, error) {

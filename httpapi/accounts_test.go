@@ -115,7 +115,7 @@ func TestFirstAdministrator(t *testing.T) {
 	if p := read[Problem](r.do(req{method: "GET", path: "/auth/me"}).want(401)); p.SetupNeeded {
 		t.Error("the mesh still asks for an administrator")
 	}
-	closed := newRig(t, func(c *Config) { c.SetupToken = "" })
+	closed := newRig(t, func(c *Config) { c.SetupToken = nil })
 	closed.do(req{method: "POST", path: "/auth/setup", body: map[string]string{"token": "", "username": "root", "password": password}}).want(403)
 }
 

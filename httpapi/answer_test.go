@@ -216,7 +216,7 @@ func TestConfigIsChecked(t *testing.T) {
 		c := Config{PublicURL: public}
 		r := newRig(t)
 		c.State, c.Proposer, c.Library, c.Blobs, c.Uploads, c.Mesh = r.log, r.log, r.library, r.disk, r.api.cfg.Uploads, r.mesh
-		c.Registerer, c.Gatherer, c.Logger, c.MeshID, c.TokenKey = r.api.cfg.Registerer, r.api.cfg.Gatherer, r.api.cfg.Logger, "ff", r.api.cfg.TokenKey
+		c.Registerer, c.Gatherer, c.Logger, c.MeshID, c.TokenKeys = r.api.cfg.Registerer, r.api.cfg.Gatherer, r.api.cfg.Logger, "ff", r.api.cfg.TokenKeys
 		if _, err := New(c); err == nil || !strings.Contains(err.Error(), "public URL") {
 			t.Errorf("%q: %v", public, err)
 		}

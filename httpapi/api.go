@@ -71,12 +71,10 @@ func New(cfg Config) (*API, error) {
 		return nil, err
 	}
 	a := &API{cfg: cfg, public: public, cookies: auth.NewCookies(cfg.MeshID, public, cfg.Now), tick: time.Second, stall: stallTime, streams: newStreamLimit()}
-	if a.sessions, err = auth.NewSessions(cfg.TokenKey, cfg.MeshID, cfg.Now); err != nil {
+	if a.sessions, err = auth.NewSessions(cfg.TokenKeys, cfg.MeshID, cfg.Now); err != nil {
 		return nil, fmt.Errorf("httpapi: %w", err)
 	}
-	if a.links, err = auth.NewLinks(cfg.TokenKey, cfg.Now); err != nil {
-		return nil, fmt.Errorf("httpapi: %w", err)
-	}
+	a.links = auth.NewLinks(cfg.TokenKeys, cfg.Now)
 	if a.passwords, err = auth.NewPasswords(cfg.Passwords); err != nil {
 		return nil, fmt.Errorf("httpapi: %w", err)
 	}

@@ -35,9 +35,9 @@ type Config struct {
 	Health   func() error // why this node cannot serve at all; nil: it always can
 	Imports  func() error // why this node cannot take uploads, asked before their first byte; nil: it always can
 
-	TokenKey     []byte // of the mesh, secret, at least 32 bytes
-	MeshID       string // public, hexadecimal
-	SetupToken   string // makes the first administrator; "" makes none
+	TokenKeys    func() [][]byte // of the mesh, secret, at least 32 bytes each: the first signs, all are accepted
+	MeshID       string          // public, hexadecimal
+	SetupToken   func() string   // makes the first administrator; nil: nobody can
 	SignupOpen   bool
 	PublicURL    string        // under which people reach the mesh; "": the address they used, or the node's own
 	TrashKeep    time.Duration // how long what is deleted here stays restorable; 0: not at all
@@ -187,7 +187,7 @@ type FormatOption struct {
 func (c *Config) validate() (public *url.URL, err error) {
 	for name, missing := range map[string]bool{
 		"State": c.State == nil, "Proposer": c.Proposer == nil, "Library": c.Library == nil, "Blobs": c.Blobs == nil, "Uploads": c.Uploads == nil,
-		"Mesh": c.Mesh == nil, "Registerer": c.Registerer == nil, "Gatherer": c.Gatherer == nil, "Logger": c.Logger == nil, "MeshID": c.MeshID == "",
+		"Mesh": c.Mesh == nil, "Registerer": c.Registerer == nil, "Gatherer": c.Gatherer == nil, "Logger": c.Logger == nil, "MeshID": c.MeshID == "", "TokenKeys": c.TokenKeys == nil,
 	} {
 		if missing {
 			return nil, fmt.Errorf("httpapi: Config.%s is missing", name)

@@ -68,9 +68,9 @@ func newRig(t testing.TB, change ...func(*Config)) *rig {
 	registry := prometheus.NewRegistry()
 	cfg := Config{
 		State: r.log, Proposer: r.log, Library: r.library, Blobs: r.disk, Uploads: uploads, Mesh: r.mesh, Progress: r.progress,
-		Formats:  []Format{{Name: "mp3", Kind: "audio", Options: []FormatOption{{Name: "bitrate", Type: "bitrate", Default: "192k"}}}, {Name: "wav", Kind: "audio"}},
-		Purposes: []Purpose{{Name: "phone", Kind: "video", Format: "webm", Options: json.RawMessage(`{"crf":33}`), Text: "for a phone"}},
-		TokenKey: bytes.Repeat([]byte("k"), 32), MeshID: "00ff00ff00ff00ff", SetupToken: setupToken, SignupOpen: true, TrashKeep: testTrashKeep, Version: "test",
+		Formats:   []Format{{Name: "mp3", Kind: "audio", Options: []FormatOption{{Name: "bitrate", Type: "bitrate", Default: "192k"}}}, {Name: "wav", Kind: "audio"}},
+		Purposes:  []Purpose{{Name: "phone", Kind: "video", Format: "webm", Options: json.RawMessage(`{"crf":33}`), Text: "for a phone"}},
+		TokenKeys: func() [][]byte { return [][]byte{bytes.Repeat([]byte("k"), 32)} }, MeshID: "00ff00ff00ff00ff", SetupToken: func() string { return setupToken }, SignupOpen: true, TrashKeep: testTrashKeep, Version: "test",
 		Registerer: registry, Gatherer: registry, Logger: slog.New(slog.NewTextHandler(r.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Passwords: auth.Cost{Memory: 64, Passes: 1, Lanes: 1}, Now: r.clock.Now,
 	}

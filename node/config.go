@@ -27,8 +27,8 @@ type Config struct {
 	Join            []string // gossip addresses of nodes of the mesh
 	BootstrapExpect int      // so many nodes form the mesh together; 0 and 1: this one alone
 
-	Secret     string // 64 hex digits
-	SecretFile string // a file with them, readable by its owner alone
+	Secret     string // 64 hex digits, after a rotation with the name of the mesh before them
+	SecretFile string // a file with it, readable by its owner alone
 
 	Name         string // unique in the mesh; the host's when empty
 	Zone         string // where the node stands: copies go to different zones
@@ -158,10 +158,20 @@ func (c Config) Validate() error {
 	return nil
 }
 
+// secrets opens the secrets of the mesh, and tells whether the one that the node
+// was given is an older one.
+func (c Config) secrets() (ring *transport.Keyring, outdated bool, err error) {
+	given, err := c.secret()
+	if err != nil {
+		return nil, false, err
+	}
+	return transport.OpenKeyring(c.Data, given)
+}
+
 // secret finds the mesh's secret: given, in the file, or in the data directory,
 // where a node that starts a new mesh makes one.
 func (c Config) secret() (transport.Secret, error) {
-	kept := filepath.Join(c.Data, "secret")
+	kept := filepath.Join(c.Data, transport.SecretFile)
 	switch {
 	case c.Secret != "":
 		s, err := transport.ParseSecret(c.Secret)

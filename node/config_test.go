@@ -44,14 +44,14 @@ func TestWhereTheSecretComesFrom(t *testing.T) {
 	dir := t.TempDir()
 	given := transport.Generate()
 	file := filepath.Join(dir, "given")
-	if err := os.WriteFile(file, []byte(given.Hex()+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(given.Text()+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	open := filepath.Join(dir, "open")
-	if err := os.WriteFile(open, []byte(given.Hex()), 0o644); err != nil {
+	if err := os.WriteFile(open, []byte(given.Text()), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := (Config{Data: dir, Secret: given.Hex()}).secret(); err != nil || s != given {
+	if s, err := (Config{Data: dir, Secret: given.Text()}).secret(); err != nil || s != given {
 		t.Errorf("given in the environment: %v", err)
 	}
 	if s, err := (Config{Data: dir, SecretFile: file}).secret(); err != nil || s != given {

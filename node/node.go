@@ -9,6 +9,7 @@ package node
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -40,12 +41,13 @@ import (
 
 // Node is a running node, or one that is about to run.
 type Node struct {
-	cfg    Config
-	id     state.NodeID
-	name   string
-	secret transport.Secret
-	log    *slog.Logger
-	life   *lifecycle
+	cfg     Config
+	id      state.NodeID
+	name    string
+	key     ed25519.PrivateKey
+	secrets *transport.Keyring
+	log     *slog.Logger
+	life    *lifecycle
 
 	state   *state.State
 	link    *transport.Link
@@ -108,14 +110,21 @@ func (n *Node) openData() error {
 		return fmt.Errorf("--data %s: %w", n.cfg.Data, err)
 	}
 	n.cfg.Data = dir
-	if n.secret, err = n.cfg.secret(); err != nil {
+	outdated := false
+	if n.secrets, outdated, err = n.cfg.secrets(); err != nil {
 		return err
+	}
+	if n.key, err = transport.LoadOrCreateKey(filepath.Join(dir, "node-key")); err != nil {
+		return fmt.Errorf("--data %s: %w", dir, err)
 	}
 	if n.id, err = cluster.LoadOrCreateID(dir); err != nil {
 		return fmt.Errorf("--data %s: %w", dir, err)
 	}
 	n.name = n.cfg.nodeName(n.id)
 	n.log = n.cfg.Logger.With("node", n.name)
+	if outdated {
+		n.log.Warn("the secret that this node was given is not the mesh's any more: the one in its data directory is used; give new nodes that one", "file", filepath.Join(dir, transport.SecretFile))
+	}
 	return nil
 }
 
@@ -136,14 +145,16 @@ func clusterDir(data string) string { return filepath.Join(data, "raft") }
 // openMesh opens the link and the agreement over it.
 func (n *Node) openMesh() error {
 	var err error
-	n.link, err = transport.Listen(transport.Config{Secret: n.secret, NodeID: string(n.id), Listen: n.cfg.Peer, Logger: n.log})
+	n.link, err = transport.Listen(transport.Config{
+		Secret: n.secrets.Current(), Accept: n.secrets.Accepted(), NodeID: string(n.id), Key: n.key, Listen: n.cfg.Peer, Logger: n.log,
+	})
 	if err != nil {
 		return fmt.Errorf("--peer %s: %w", n.cfg.Peer, err)
 	}
 	n.life.opened("link", n.link.Close)
 	n.cluster, err = cluster.New(cluster.Config{
 		ID: n.id, Name: n.name, Zone: n.cfg.Zone, Capacity: n.capacity(), Version: n.cfg.Version, Dir: clusterDir(n.cfg.Data),
-		Secret: n.secret, Gossip: n.cfg.Gossip, Advertise: n.cfg.Advertise, HTTP: n.public.Addr().String(),
+		Secrets: n.secrets, Gossip: n.cfg.Gossip, Advertise: n.cfg.Advertise, HTTP: n.public.Addr().String(),
 		Join: n.cfg.Join, BootstrapExpect: n.cfg.BootstrapExpect,
 		Link: n.link, State: n.state, Work: n.work, Logger: n.log, Metrics: n.metrics,
 		Timing: cluster.Timing{Raft: n.cfg.Timing.Raft, Probe: n.cfg.Timing.Probe},
@@ -237,7 +248,7 @@ func (n *Node) openWork() error {
 func (n *Node) openAPI() error {
 	api, err := httpapi.New(httpapi.Config{
 		State: n.state, Proposer: n.cluster, Library: n.library, Blobs: n.replica, Uploads: n.uploads, Mesh: n, Peers: n.peers, Progress: n.peers,
-		Formats: n.formats, Purposes: purposes(), Health: n.health, Imports: n.library.Imports, TokenKey: n.secret.Derive("token", 32), MeshID: n.secret.MeshID(), SetupToken: n.setupToken(),
+		Formats: n.formats, Purposes: purposes(), Health: n.health, Imports: n.library.Imports, TokenKeys: n.secrets.TokenKeys, MeshID: n.secrets.MeshID(), SetupToken: n.setupToken,
 		SignupOpen: n.cfg.Signup == SignupOpen, PublicURL: n.cfg.PublicURL, MetricsToken: n.cfg.MetricsToken, TrashKeep: max(0, n.cfg.TrashKeep), Version: n.cfg.Version,
 		Pages: web.Handler(), PagesCSP: n.pagesCSP, Registerer: n.metrics, Gatherer: n.metrics, Logger: n.log,
 	})
@@ -392,7 +403,7 @@ func (n *Node) SetupURL() (url string, wanted bool) {
 // setupToken is the same on every node, so that any of them can make the first
 // administrator.
 func (n *Node) setupToken() string {
-	return base64.RawURLEncoding.EncodeToString(n.secret.Derive("setup", 24))
+	return base64.RawURLEncoding.EncodeToString(n.secrets.Current().Derive("setup", 24))
 }
 
 // PageURL is where a person opens the pages.

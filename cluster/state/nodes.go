@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"regexp"
 	"time"
 )
@@ -19,6 +20,7 @@ type Node struct {
 	HTTP      string    `json:"http"`            // host:port of its API
 	Peer      string    `json:"peer"`            // host:port of its link
 	Gossip    string    `json:"gossip"`          // host:port of its gossip
+	Key       []byte    `json:"key,omitempty"`   // public, Ed25519: tells it from whoever else has the secret; none of a version that has no such key
 	Converted uint64    `json:"converted"`
 	Failed    uint64    `json:"failed"`
 	JoinedAt  time.Time `json:"joined_at"`
@@ -92,8 +94,8 @@ func CheckNodeName(name string) error {
 func (n *Node) knows() int { return max(1, n.Level) }
 
 // RegisterNode enters a node, or its new name and addresses. A name that
-// another node has is a Conflict, and so is a version that does not know what
-// the mesh has agreed on.
+// another node has is a Conflict, and so are another key than the node came
+// with and a version that does not know what the mesh has agreed on.
 type RegisterNode struct {
 	ID      NodeID    `json:"id"`
 	Name    string    `json:"name"`
@@ -103,6 +105,7 @@ type RegisterNode struct {
 	HTTP    string    `json:"http"`
 	Peer    string    `json:"peer"`
 	Gossip  string    `json:"gossip"`
+	Key     []byte    `json:"key,omitempty"`
 	At      time.Time `json:"at"`
 
 	Capacity uint64 `json:"capacity,omitempty"`
@@ -121,6 +124,12 @@ func (c RegisterNode) apply(t *tx) (string, error) {
 	n := Node{ID: c.ID, JoinedAt: c.At}
 	if old := nodes.get(t.Txn, "id", key(string(c.ID))); old != nil {
 		n = *old
+	}
+	if len(n.Key) > 0 && len(c.Key) > 0 && !bytes.Equal(n.Key, c.Key) {
+		return "", Errorf(Conflict, "node %s has another key than the one it came with: start it with the file node-key of its own data directory, or as a new node, with an empty one", n.Name)
+	}
+	if len(c.Key) > 0 {
+		n.Key = c.Key
 	}
 	n.Name, n.Zone, n.Version, n.HTTP, n.Peer, n.Gossip = c.Name, c.Zone, c.Version, c.HTTP, c.Peer, c.Gossip
 	n.Capacity, n.Level = c.Capacity, c.Level

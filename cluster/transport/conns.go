@@ -1,7 +1,9 @@
 package transport
 
 import (
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -41,6 +43,13 @@ func (t *trackedConn) Close() error {
 	delete(t.set.open, t)
 	t.set.mu.Unlock()
 	return t.Conn.Close()
+}
+
+// all are the connections that are open now.
+func (s *connSet) all() []*trackedConn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.open))
 }
 
 // close ends all connections and those that are added later.

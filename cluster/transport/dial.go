@@ -42,7 +42,7 @@ func (l *Link) Do(ctx context.Context, nodeID string, req *http.Request) (*http.
 	u := *req.URL
 	u.Scheme, u.Host = "https", nodeID+nodeDomain
 	req.URL, req.Host = &u, ""
-	resp, err := l.client.RoundTrip(req)
+	resp, err := l.client.Load().RoundTrip(req)
 	if err != nil {
 		return nil, fmt.Errorf("call node %s: %w", nodeID, err)
 	}
@@ -62,7 +62,11 @@ func (d *dialer) httpTransport() *http.Transport {
 	return &http.Transport{
 		DialTLSContext: func(ctx context.Context, _, host string) (net.Conn, error) {
 			nodeID, _, _ := strings.Cut(host, nodeDomain)
-			return d.node(ctx, nodeID, protocolPeer)
+			conn, err := d.node(ctx, nodeID, protocolPeer)
+			if err != nil {
+				return nil, err
+			}
+			return conn, nil
 		},
 		DisableCompression:    true, // media does not shrink, and bytes are checked as they are
 		MaxIdleConnsPerHost:   8,
@@ -75,7 +79,7 @@ func (d *dialer) httpTransport() *http.Transport {
 }
 
 // node connects to the node with that id, which has to prove it.
-func (d *dialer) node(ctx context.Context, nodeID, protocol string) (net.Conn, error) {
+func (d *dialer) node(ctx context.Context, nodeID, protocol string) (*peerConn, error) {
 	resolve := d.resolve.Load()
 	if resolve == nil || !ValidID(nodeID) {
 		return nil, ErrUnknownNode
@@ -103,7 +107,7 @@ func (d *dialer) node(ctx context.Context, nodeID, protocol string) (net.Conn, e
 		}
 		return nil, fmt.Errorf("greet the node at %s: %w", addr, err)
 	}
-	return conn, nil
+	return d.id.peer(conn), nil
 }
 
 // dialTCP dials so that a peer whose machine vanished is noticed within half

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -81,13 +82,9 @@ func newAuthority(secret Secret) (*authority, error) {
 	return &authority{mesh: mesh, key: key, cert: cert}, nil
 }
 
-// issue returns a new key with a certificate for a node, valid from a little
+// issue returns a certificate for a node and its key, valid from a little
 // before now.
-func (a *authority) issue(nodeID string, now time.Time) (*tls.Certificate, error) {
-	public, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("make the key of node %s: %w", nodeID, err)
-	}
+func (a *authority) issue(nodeID string, key ed25519.PrivateKey, now time.Time) (*tls.Certificate, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
 		return nil, fmt.Errorf("make the certificate of node %s: %w", nodeID, err)
@@ -102,46 +99,91 @@ func (a *authority) issue(nodeID string, now time.Time) (*tls.Certificate, error
 		DNSNames:     []string{nodeID + nodeDomain},
 		URIs:         []*url.URL{{Scheme: uriScheme, Host: a.mesh, Path: "/node/" + nodeID}},
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, public, a.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
 	if err != nil {
 		return nil, fmt.Errorf("make the certificate of node %s: %w", nodeID, err)
 	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}, nil
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }
 
 // An identity is who this node is on the link, and whom it believes.
 type identity struct {
-	nodeID   string
-	issuer   *authority   // of this node's own certificates
-	accepted []*authority // of the others'; the issuer is among them
-	roots    *x509.CertPool
+	nodeID    string
+	key       ed25519.PrivateKey
+	admission atomic.Pointer[Admission] // nil: every node of the mesh is welcome
 
 	mu    sync.Mutex // guards the fields below
+	trust *trust
 	leaf  *tls.Certificate
 	renew time.Time // when the leaf is half used up
 }
 
-// newIdentity makes the identity of a node. Nodes that show a certificate of
-// one of the also-accepted secrets are believed too: that is how a secret is
-// replaced while the mesh runs.
-func newIdentity(nodeID string, secret Secret, accept []Secret) (*identity, error) {
-	if !ValidID(nodeID) {
-		return nil, fmt.Errorf("node id %q: want 1 to 63 of a-z, 0-9 and -", nodeID)
-	}
-	id := &identity{nodeID: nodeID, roots: x509.NewCertPool()}
+// trust is whose certificates are believed. It never changes once made.
+type trust struct {
+	issuer   *authority   // of this node's own certificates
+	accepted []*authority // of the others'; the issuer is among them
+	roots    *x509.CertPool
+}
+
+func newTrust(secret Secret, accept []Secret) (*trust, error) {
+	t := &trust{roots: x509.NewCertPool()}
 	for _, s := range append([]Secret{secret}, accept...) {
 		a, err := newAuthority(s)
 		if err != nil {
 			return nil, err
 		}
-		id.accepted = append(id.accepted, a)
-		id.roots.AddCert(a.cert)
+		t.accepted = append(t.accepted, a)
+		t.roots.AddCert(a.cert)
 	}
-	id.issuer = id.accepted[0]
-	if _, err := id.current(time.Now()); err != nil {
-		return nil, err
+	t.issuer = t.accepted[0]
+	return t, nil
+}
+
+// authority returns the one that is that root, or nil.
+func (t *trust) authority(root *x509.Certificate) *authority {
+	for _, a := range t.accepted {
+		if a.cert.Equal(root) {
+			return a
+		}
 	}
-	return id, nil
+	return nil
+}
+
+// newIdentity makes the identity of a node; without a key it draws one. Nodes
+// that show a certificate of one of the also-accepted secrets are believed too:
+// that is how a secret is replaced while the mesh runs.
+func newIdentity(nodeID string, key ed25519.PrivateKey, secret Secret, accept []Secret) (*identity, error) {
+	if !ValidID(nodeID) {
+		return nil, fmt.Errorf("node id %q: want 1 to 63 of a-z, 0-9 and -", nodeID)
+	}
+	if key == nil {
+		var err error
+		if _, key, err = ed25519.GenerateKey(nil); err != nil {
+			return nil, fmt.Errorf("make the key of node %s: %w", nodeID, err)
+		}
+	}
+	id := &identity{nodeID: nodeID, key: key}
+	return id, id.believe(secret, accept)
+}
+
+// believe replaces the secrets of this node's own certificates and of the
+// others'.
+func (id *identity) believe(secret Secret, accept []Secret) error {
+	t, err := newTrust(secret, accept)
+	if err != nil {
+		return err
+	}
+	id.mu.Lock()
+	id.trust, id.leaf = t, nil
+	id.mu.Unlock()
+	_, err = id.current(time.Now())
+	return err
+}
+
+func (id *identity) trusting() *trust {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	return id.trust
 }
 
 // current returns this node's certificate, a new one when the last is half
@@ -152,7 +194,7 @@ func (id *identity) current(now time.Time) (*tls.Certificate, error) {
 	if id.leaf != nil && now.Before(id.renew) {
 		return id.leaf, nil
 	}
-	leaf, err := id.issuer.issue(id.nodeID, now)
+	leaf, err := id.trust.issuer.issue(id.nodeID, id.key, now)
 	if err != nil {
 		return nil, err
 	}
@@ -162,62 +204,80 @@ func (id *identity) current(now time.Time) (*tls.Certificate, error) {
 
 // server is the configuration of the listening side.
 func (id *identity) server(protocols ...string) *tls.Config {
+	t := id.trusting()
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		NextProtos: protocols,
 		ClientAuth: tls.RequireAndVerifyClientCert,
-		ClientCAs:  id.roots,
+		ClientCAs:  t.roots,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return id.current(time.Now())
 		},
-		VerifyConnection:       func(cs tls.ConnectionState) error { return id.verify(cs, "") },
+		VerifyConnection:       func(cs tls.ConnectionState) error { return id.verify(t, cs, "") },
 		SessionTicketsDisabled: true, // every connection proves itself anew
 	}
 }
 
 // client is the configuration for calling a node.
 func (id *identity) client(nodeID, protocol string) *tls.Config {
+	t := id.trusting()
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		NextProtos: []string{protocol},
 		ServerName: nodeID + nodeDomain,
-		RootCAs:    id.roots,
+		RootCAs:    t.roots,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			return id.current(time.Now())
 		},
-		VerifyConnection: func(cs tls.ConnectionState) error { return id.verify(cs, nodeID) },
+		VerifyConnection: func(cs tls.ConnectionState) error { return id.verify(t, cs, nodeID) },
 	}
 }
 
 // verify runs after the standard checks (chain, dates, server name) and adds
 // that the certificate says who the peer is, in the mesh whose authority
-// signed it, and where a node was called that it is that one.
-func (id *identity) verify(cs tls.ConnectionState, nodeID string) error {
+// signed it, where a node was called that it is that one, and that the key is
+// the one that the mesh knows that node by.
+func (id *identity) verify(t *trust, cs tls.ConnectionState, nodeID string) error {
 	if cs.NegotiatedProtocol == "" {
 		return fmt.Errorf("%w: no protocol agreed on", ErrNotPeer)
 	}
 	if len(cs.VerifiedChains) == 0 {
 		return fmt.Errorf("%w: no certificate", ErrNotPeer)
 	}
-	chain := cs.VerifiedChains[0]
-	mesh, peer, ok := nodeOf(chain[0])
+	leaf, root := ends(cs)
+	mesh, peer, ok := nodeOf(leaf)
 	if !ok {
 		return fmt.Errorf("%w: its certificate names no node", ErrNotPeer)
 	}
-	root := chain[len(chain)-1]
-	for _, a := range id.accepted {
-		if !a.cert.Equal(root) {
-			continue
-		}
-		if a.mesh != mesh {
-			return fmt.Errorf("%w: its certificate names mesh %s", ErrNotPeer, mesh)
-		}
-		if nodeID != "" && nodeID != peer {
-			return fmt.Errorf("%w: it is node %s", ErrNotPeer, peer)
-		}
-		return nil
+	a := t.authority(root)
+	switch {
+	case a == nil:
+		return fmt.Errorf("%w: unknown authority", ErrNotPeer)
+	case a.mesh != mesh:
+		return fmt.Errorf("%w: its certificate names mesh %s", ErrNotPeer, mesh)
+	case nodeID != "" && nodeID != peer:
+		return fmt.Errorf("%w: it is node %s", ErrNotPeer, peer)
 	}
-	return fmt.Errorf("%w: unknown authority", ErrNotPeer)
+	if adm := id.admission.Load(); adm != nil {
+		if known := adm.Key(peer); known != nil && !known.Equal(leaf.PublicKey) {
+			return fmt.Errorf("%w: it says that it is node %s, but has another key", ErrNotPeer, peer)
+		}
+	}
+	return nil
+}
+
+// peer is a connection whose handshake is over, and verified.
+func (id *identity) peer(conn *tls.Conn) *peerConn {
+	leaf, root := ends(conn.ConnectionState())
+	_, nodeID, _ := nodeOf(leaf)
+	key, _ := leaf.PublicKey.(ed25519.PublicKey)
+	return &peerConn{Conn: conn, id: id, nodeID: nodeID, key: key, root: root}
+}
+
+// ends are both ends of the chain of a verified peer.
+func ends(cs tls.ConnectionState) (leaf, root *x509.Certificate) {
+	chain := cs.VerifiedChains[0]
+	return chain[0], chain[len(chain)-1]
 }
 
 // nodeOf reads mesh and node id from a certificate's URI.

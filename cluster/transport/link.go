@@ -18,6 +18,7 @@ package transport
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -52,6 +54,8 @@ type Config struct {
 	// being replaced by another.
 	Accept []Secret
 	NodeID string
+	// Key tells this node from the others of the mesh; nil: one for this run.
+	Key ed25519.PrivateKey
 	// Listen is the address to bind, such as ":7947"; port 0 takes a free one.
 	Listen string
 	Logger *slog.Logger
@@ -70,7 +74,7 @@ type Link struct {
 	peers    *queue // connections on their way to the server
 	raft     *RaftLayer
 	dialer   dialer
-	client   *http.Transport
+	client   atomic.Pointer[http.Transport]
 	refusals rate.Sometimes // keeps a flood of refused strangers out of the log
 
 	conns     connSet // every open connection, in and out
@@ -82,7 +86,7 @@ type Link struct {
 
 // Listen binds the listener. Nothing is accepted before Serve.
 func Listen(cfg Config) (*Link, error) {
-	id, err := newIdentity(cfg.NodeID, cfg.Secret, cfg.Accept)
+	id, err := newIdentity(cfg.NodeID, cfg.Key, cfg.Secret, cfg.Accept)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +111,7 @@ func Listen(cfg Config) (*Link, error) {
 	if cfg.Dial == nil {
 		l.dialer.dial = dialTCP
 	}
-	l.client = l.dialer.httpTransport()
+	l.client.Store(l.dialer.httpTransport())
 	l.raft = &RaftLayer{queue: newQueue(listener.Addr()), dialer: &l.dialer}
 	l.server = &http.Server{
 		Handler:           http.HandlerFunc(l.serveHTTP),
@@ -123,31 +127,19 @@ func Listen(cfg Config) (*Link, error) {
 // Addr is the address that is listened on.
 func (l *Link) Addr() net.Addr { return l.listener.Addr() }
 
-// Handle registers a handler for requests of other nodes, with a pattern of
-// http.ServeMux. PeerID tells a handler who asks.
-func (l *Link) Handle(pattern string, h http.Handler) { l.mux.Handle(pattern, h) }
+// Handle registers a handler for requests of members of the mesh, with a
+// pattern of http.ServeMux. PeerID tells a handler who asks.
+func (l *Link) Handle(pattern string, h http.Handler) { l.mux.Handle(pattern, members(h)) }
+
+// HandleAny is Handle, but for every node that has the secret: how one becomes
+// a member.
+func (l *Link) HandleAny(pattern string, h http.Handler) { l.mux.Handle(pattern, current(h)) }
 
 // Raft returns the streams between the nodes' rafts.
 func (l *Link) Raft() *RaftLayer { return l.raft }
 
-// A peerConn is a connection of a node that proved its id. It also hides the
-// *tls.Conn from http.Server, which hangs up on protocols it does not know.
-type peerConn struct {
-	net.Conn
-	nodeID string
-}
-
-type peerKey struct{}
-
-// PeerID returns the verified id of the node that sent a request, or "" for
-// a request that did not come over a link.
-func PeerID(r *http.Request) string {
-	id, _ := r.Context().Value(peerKey{}).(string)
-	return id
-}
-
 func withPeer(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, peerKey{}, c.(*peerConn).nodeID)
+	return context.WithValue(ctx, peerKey{}, c)
 }
 
 // Serve accepts connections until ctx ends or Close is called, and closes
@@ -212,13 +204,14 @@ func (l *Link) welcome(raw net.Conn) {
 		tracked.Close()
 		return
 	}
-	state := conn.ConnectionState()
-	_, nodeID, _ := nodeOf(state.VerifiedChains[0][0]) // verify made sure of both
-	to := l.peers
-	if state.NegotiatedProtocol == protocolRaft {
-		to = l.raft.queue
+	peer := l.id.peer(conn)
+	taken := false
+	if conn.ConnectionState().NegotiatedProtocol == protocolRaft {
+		taken = l.raft.queue.deliver(raftConn{peer})
+	} else {
+		taken = l.peers.deliver(peer)
 	}
-	if !to.deliver(&peerConn{Conn: conn, nodeID: nodeID}) {
+	if !taken {
 		tracked.Close()
 	}
 }
@@ -252,7 +245,7 @@ func (l *Link) Close() error {
 		l.raft.Close()
 		l.server.Close()
 		l.conns.close()
-		l.client.CloseIdleConnections()
+		l.client.Load().CloseIdleConnections()
 		l.handlers.wait(drainTimeout) // with their connections gone they end at once
 	})
 	return l.closeErr

@@ -3,6 +3,7 @@ package transport
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
@@ -200,6 +201,7 @@ func TestStrangersAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Now()
+	_, key, _ := ed25519.GenerateKey(nil)
 	imposter := *theirs // claims our mesh in the certificate's URI
 	imposter.mesh = ours.mesh
 	lost := *ours // our authority, another mesh's URI
@@ -207,13 +209,13 @@ func TestStrangersAreRefused(t *testing.T) {
 	for name, issue := range map[string]func() (*tls.Certificate, error){
 		"no certificate":              func() (*tls.Certificate, error) { return &tls.Certificate{}, nil },
 		"self-signed":                 func() (*tls.Certificate, error) { return selfSigned(ours) },
-		"another mesh":                func() (*tls.Certificate, error) { return theirs.issue("b", now) },
-		"another mesh claiming ours":  func() (*tls.Certificate, error) { return imposter.issue("b", now) },
-		"ours claiming another mesh":  func() (*tls.Certificate, error) { return lost.issue("b", now) },
-		"expired":                     func() (*tls.Certificate, error) { return ours.issue("b", now.Add(-leafLife-time.Minute)) },
-		"not yet valid":               func() (*tls.Certificate, error) { return ours.issue("b", now.Add(clockSkew+time.Minute)) },
-		"no node in it":               func() (*tls.Certificate, error) { return ours.issue("", now) },
-		"a node id that is no id":     func() (*tls.Certificate, error) { return ours.issue("../b", now) },
+		"another mesh":                func() (*tls.Certificate, error) { return theirs.issue("b", key, now) },
+		"another mesh claiming ours":  func() (*tls.Certificate, error) { return imposter.issue("b", key, now) },
+		"ours claiming another mesh":  func() (*tls.Certificate, error) { return lost.issue("b", key, now) },
+		"expired":                     func() (*tls.Certificate, error) { return ours.issue("b", key, now.Add(-leafLife-time.Minute)) },
+		"not yet valid":               func() (*tls.Certificate, error) { return ours.issue("b", key, now.Add(clockSkew+time.Minute)) },
+		"no node in it":               func() (*tls.Certificate, error) { return ours.issue("", key, now) },
+		"a node id that is no id":     func() (*tls.Certificate, error) { return ours.issue("../b", key, now) },
 		"the authority's certificate": func() (*tls.Certificate, error) { return authorityAsLeaf(ours), nil },
 	} {
 		cert, err := issue()
@@ -226,7 +228,7 @@ func TestStrangersAreRefused(t *testing.T) {
 			}
 		}
 	}
-	good, err := ours.issue("b", now)
+	good, err := ours.issue("b", key, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +249,7 @@ func selfSigned(a *authority) (*tls.Certificate, error) {
 	forged.mesh = a.mesh
 	forged.cert.Subject, forged.cert.RawSubject = a.cert.Subject, a.cert.RawSubject
 	forged.cert.SubjectKeyId = a.cert.SubjectKeyId
-	return forged.issue("b", time.Now())
+	return forged.issue("b", a.key, time.Now())
 }
 
 func authorityAsLeaf(a *authority) *tls.Certificate {
@@ -354,7 +356,7 @@ func TestTwoSecretsWhileOneIsReplaced(t *testing.T) {
 }
 
 func TestCertificateIsRenewedAtHalfLife(t *testing.T) {
-	id, err := newIdentity("a", Generate(), nil)
+	id, err := newIdentity("a", nil, Generate(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -549,7 +551,8 @@ func TestListenRefuses(t *testing.T) {
 func BenchmarkRequest(b *testing.B) {
 	for name, size := range map[string]int64{"1KiB": 1 << 10, "8MiB": 8 << 20} {
 		b.Run(name, func(b *testing.B) {
-			server, err := Listen(Config{Secret: Secret{1}, NodeID: "b", Listen: "127.0.0.1:0"})
+			secret := Generate()
+			server, err := Listen(Config{Secret: secret, NodeID: "b", Listen: "127.0.0.1:0"})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -558,7 +561,7 @@ func BenchmarkRequest(b *testing.B) {
 				io.CopyN(w, zeros{}, size)
 			}))
 			go server.Serve(context.Background())
-			client, err := Listen(Config{Secret: Secret{1}, NodeID: "a", Listen: "127.0.0.1:0"})
+			client, err := Listen(Config{Secret: secret, NodeID: "a", Listen: "127.0.0.1:0"})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -41,11 +41,20 @@ func (r *RaftLayer) Dial(nodeID string, timeout time.Duration) (net.Conn, error)
 	if err != nil {
 		return nil, fmt.Errorf("call node %s: %w", nodeID, err)
 	}
-	tracked, ok := r.conns.add(conn)
+	tracked, ok := r.conns.add(raftConn{conn})
 	if !ok {
 		return nil, net.ErrClosed
 	}
 	return tracked, nil
+}
+
+// review ends the streams whose other side may not go on.
+func (r *RaftLayer) review() {
+	for _, c := range r.conns.all() {
+		if stream, ok := c.Conn.(raftConn); ok && stream.welcome() != nil {
+			c.Close()
+		}
+	}
 }
 
 // Addr is the address of the link's listener.

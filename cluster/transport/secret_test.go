@@ -29,8 +29,8 @@ func TestParseSecret(t *testing.T) {
 		if (err == nil) != tc.ok {
 			t.Errorf("%s: err %v", name, err)
 		}
-		if err == nil && s.Hex() != strings.ToLower(tc.text) {
-			t.Errorf("%s: read back as %s", name, s.Hex())
+		if err == nil && s.Text() != strings.ToLower(tc.text) {
+			t.Errorf("%s: read back as %s", name, s.Text())
 		}
 		if err != nil && tc.text != "" && strings.Contains(err.Error(), tc.text) {
 			t.Errorf("%s: the error repeats the secret: %v", name, err)
@@ -73,8 +73,8 @@ func TestSecretNeverPrintsItself(t *testing.T) {
 	}
 	fmt.Fprintln(&log, s, []Secret{s})
 	out := strings.ToLower(log.String())
-	decimals := strings.Trim(fmt.Sprint([32]byte(s)), "[]")
-	for _, leak := range []string{s.Hex(), s.Hex()[:12], decimals, decimals[:20]} {
+	decimals := strings.Trim(fmt.Sprint(s.key), "[]")
+	for _, leak := range []string{s.Text(), s.Text()[:12], decimals, decimals[:20]} {
 		if strings.Contains(out, leak) {
 			t.Fatalf("%q found in:\n%s", leak, out)
 		}
@@ -95,13 +95,13 @@ func TestLoadSecretFile(t *testing.T) {
 		}
 	}
 	for _, mode := range []os.FileMode{0o600, 0o400} {
-		write(s.Hex()+"\n", mode)
+		write(s.Text()+"\n", mode)
 		if got, err := LoadSecretFile(path); err != nil || got != s {
 			t.Errorf("mode %04o: %v", mode, err)
 		}
 	}
 	for _, mode := range []os.FileMode{0o640, 0o604, 0o644, 0o660, 0o602} {
-		write(s.Hex(), mode)
+		write(s.Text(), mode)
 		_, err := LoadSecretFile(path)
 		if err == nil || !strings.Contains(err.Error(), "chmod 600 "+path) {
 			t.Errorf("mode %04o: want a refusal that names the cure, got %v", mode, err)

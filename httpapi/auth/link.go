@@ -45,17 +45,14 @@ const MaxLinkTime = 4 * time.Hour
 // other origins, which can send neither a header nor our cookie. A link ends by
 // its time, with the item, and with its owner's sessions.
 type Links struct {
-	key []byte
-	now func() time.Time
+	tokenKeys func() [][]byte
+	now       func() time.Time
 }
 
-// NewLinks derives the key of links from the key of tokens.
-func NewLinks(tokenKey []byte, now func() time.Time) (*Links, error) {
-	key, err := hkdf.Key(sha256.New, tokenKey, nil, "malla/v1 media links", sha256.Size)
-	if err != nil {
-		return nil, fmt.Errorf("derive the key of links: %w", err)
-	}
-	return &Links{key: key, now: now}, nil
+// NewLinks returns the links whose keys are derived from the keys of tokens, as
+// [NewSessions] takes them.
+func NewLinks(tokenKeys func() [][]byte, now func() time.Time) *Links {
+	return &Links{tokenKeys: tokenKeys, now: now}
 }
 
 const (
@@ -70,7 +67,7 @@ func Linked(q url.Values) bool { return q.Has(linkSignature) }
 func (l *Links) Sign(owner state.User, item state.MediaID, ttl time.Duration) (query string, expires time.Time) {
 	expires = l.now().Add(min(ttl, MaxLinkTime)).Truncate(time.Second)
 	at := strconv.FormatInt(expires.Unix(), 10)
-	return url.Values{linkExpiry: {at}, linkSignature: {l.signature(owner, item, at)}}.Encode(), expires
+	return url.Values{linkExpiry: {at}, linkSignature: {signature(l.tokenKeys()[0], owner, item, at)}}.Encode(), expires
 }
 
 // Opens returns the item with that id if the query's link is good for it, and
@@ -89,14 +86,20 @@ func (l *Links) Opens(view *state.View, item state.MediaID, q url.Values) (state
 	if !ok {
 		return state.Media{}, refused
 	}
-	if !SameText(q.Get(linkSignature), l.signature(owner, item, q.Get(linkExpiry))) {
-		return state.Media{}, refused
+	for _, key := range l.tokenKeys() {
+		if SameText(q.Get(linkSignature), signature(key, owner, item, q.Get(linkExpiry))) {
+			return m, nil
+		}
 	}
-	return m, nil
+	return state.Media{}, refused
 }
 
-func (l *Links) signature(owner state.User, item state.MediaID, expires string) string {
-	mac := hmac.New(sha256.New, l.key)
+func signature(tokenKey []byte, owner state.User, item state.MediaID, expires string) string {
+	key, err := hkdf.Key(sha256.New, tokenKey, nil, "malla/v1 media links", sha256.Size)
+	if err != nil {
+		panic(fmt.Sprintf("derive the key of links: %v", err)) // only for a key of over 8160 bytes
+	}
+	mac := hmac.New(sha256.New, key)
 	fmt.Fprintf(mac, "%s\n%d\n%s\n%s", owner.ID, owner.Session, item, expires)
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }

@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -197,12 +196,8 @@ func TestLinks(t *testing.T) {
 	for _, id := range []string{"m1", "m2"} {
 		apply(state.AddMedia{ID: state.MediaID(id), Owner: "u1", Name: id, Content: state.Content{Blob: blob}, At: start})
 	}
-	key := bytes.Repeat([]byte{'k'}, 32)
-	links, err := NewLinks(key, func() time.Time { return now })
-	if err != nil {
-		t.Fatal(err)
-	}
-	other, _ := NewLinks(bytes.Repeat([]byte{'x'}, 32), func() time.Time { return now })
+	links := NewLinks(keys('k'), func() time.Time { return now })
+	other := NewLinks(keys('x'), func() time.Time { return now })
 	owner, _ := s.View().User("u1")
 	text, expires := links.Sign(owner, "m1", 10*time.Minute)
 	q, _ := url.ParseQuery(text)
@@ -252,7 +247,7 @@ func BenchmarkCheckToken(b *testing.B) {
 	if _, err := s.Apply(1, data); err != nil {
 		b.Fatal(err)
 	}
-	ours, err := NewSessions(bytes.Repeat([]byte{'k'}, 32), "m1", time.Now)
+	ours, err := NewSessions(keys('k'), "m1", time.Now)
 	if err != nil {
 		b.Fatal(err)
 	}

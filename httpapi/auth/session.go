@@ -34,19 +34,22 @@ type Session struct {
 // with HMAC-SHA256 and with nothing else. Their middle part is plain base64 of
 // JSON with `sub`, the user's name, which pages may show.
 type Sessions struct {
-	key    []byte
+	keys   func() [][]byte
 	issuer string
 	now    func() time.Time
 	parser *jwt.Parser
 }
 
-// NewSessions returns the sessions of the mesh with that id. The key has at
-// least 32 bytes.
-func NewSessions(key []byte, meshID string, now func() time.Time) (*Sessions, error) {
-	if len(key) < 32 {
-		return nil, fmt.Errorf("token key has %d bytes: at least 32 are needed", len(key))
+// NewSessions returns the sessions of the mesh with that id. The keys, of at
+// least 32 bytes each, are asked for at each use: the first signs, all are
+// accepted.
+func NewSessions(keys func() [][]byte, meshID string, now func() time.Time) (*Sessions, error) {
+	for _, key := range keys() {
+		if len(key) < 32 {
+			return nil, fmt.Errorf("token key has %d bytes: at least 32 are needed", len(key))
+		}
 	}
-	s := &Sessions{key: key, issuer: "malla:" + meshID, now: now}
+	s := &Sessions{keys: keys, issuer: "malla:" + meshID, now: now}
 	s.parser = jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),
 		jwt.WithIssuer(s.issuer), jwt.WithAudience(audience),
@@ -73,7 +76,7 @@ func (s *Sessions) Issue(u state.User) (string, error) {
 			IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(SessionTime)),
 		},
 		User: u.ID, Session: u.Session,
-	}).SignedString(s.key)
+	}).SignedString(s.keys()[0])
 	if err != nil {
 		return "", fmt.Errorf("sign a token: %w", err)
 	}
@@ -96,7 +99,7 @@ func (s *Sessions) Check(view *state.View, token string) (state.User, Session, e
 	return u, Session{ID: c.ID, Expires: c.ExpiresAt.Time}, nil
 }
 
-// keyFor refuses tokens whose header says more than ours do (keys, critical
+// keyFor returns the keys that may have signed a token. It refuses tokens whose header says more than ours do (keys, critical
 // extensions), before any signature is computed.
 func (s *Sessions) keyFor(t *jwt.Token) (any, error) {
 	for name := range t.Header {
@@ -104,7 +107,11 @@ func (s *Sessions) keyFor(t *jwt.Token) (any, error) {
 			return nil, fmt.Errorf("unexpected header %q", name)
 		}
 	}
-	return s.key, nil
+	var set jwt.VerificationKeySet
+	for _, key := range s.keys() {
+		set.Keys = append(set.Keys, key)
+	}
+	return set, nil
 }
 
 // Ended tells whether a session that was good when its request began has ended

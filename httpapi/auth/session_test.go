@@ -39,9 +39,19 @@ func agreed(t *testing.T) (*state.State, func(state.Command) uint64) {
 	return s, apply
 }
 
+// keys are token keys that consist of one byte each; the first signs.
+func keys(of ...byte) func() [][]byte {
+	return func() (all [][]byte) {
+		for _, b := range of {
+			all = append(all, bytes.Repeat([]byte{b}, 32))
+		}
+		return all
+	}
+}
+
 func sessions(t *testing.T, now *time.Time, key byte, mesh string) *Sessions {
 	t.Helper()
-	s, err := NewSessions(bytes.Repeat([]byte{key}, 32), mesh, func() time.Time { return *now })
+	s, err := NewSessions(keys(key), mesh, func() time.Time { return *now })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +193,7 @@ func TestForgedTokens(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := NewSessions([]byte("short"), "m1", time.Now); err == nil {
+	if _, err := NewSessions(func() [][]byte { return [][]byte{[]byte("short")} }, "m1", time.Now); err == nil {
 		t.Error("a short key is taken")
 	}
 }
@@ -274,4 +284,40 @@ func TestBearer(t *testing.T) {
 	if _, given := Bearer(httptest.NewRequest("GET", "/", nil)); given {
 		t.Error("no header is a header")
 	}
+}
+
+// TestTokenKeysAreReplaced: what was signed with the old key is good as long as
+// the key is accepted.
+func TestTokenKeysAreReplaced(t *testing.T) {
+	s, _ := agreed(t)
+	u, _ := s.View().User("u1")
+	ring := keys('a')
+	ours, err := NewSessions(func() [][]byte { return ring() }, "m1", func() time.Time { return start })
+	if err != nil {
+		t.Fatal(err)
+	}
+	issue := func() string {
+		t.Helper()
+		token, err := ours.Issue(u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	old := issue()
+	ring = keys('b', 'a')
+	fresh := issue()
+	check := func(when, token string, good bool) {
+		t.Helper()
+		if _, _, err := ours.Check(s.View(), token); (err == nil) != good {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	check("a token of the old key beside the new one", old, true)
+	check("a token of the new key beside the old one", fresh, true)
+	ring = keys('b')
+	check("a token of the old key that was dropped", old, false)
+	check("a token of the new key alone", fresh, true)
+	ring = keys('a')
+	check("a token of the new key where only the old one is known", fresh, false)
 }

@@ -49,7 +49,15 @@ func main() {
 }
 
 func run(dir, name, version, secret, join string) error {
-	key, err := transport.ParseSecret(secret)
+	given, err := transport.ParseSecret(secret)
+	if err != nil {
+		return err
+	}
+	secrets, _, err := transport.OpenKeyring(dir, given)
+	if err != nil {
+		return err
+	}
+	key, err := transport.LoadOrCreateKey(filepath.Join(dir, "node-key"))
 	if err != nil {
 		return err
 	}
@@ -58,14 +66,14 @@ func run(dir, name, version, secret, join string) error {
 		return err
 	}
 	log := slog.New(slog.DiscardHandler)
-	link, err := transport.Listen(transport.Config{Secret: key, NodeID: string(id), Listen: "127.0.0.1:0", Logger: log})
+	link, err := transport.Listen(transport.Config{Secret: secrets.Current(), NodeID: string(id), Key: key, Listen: "127.0.0.1:0", Logger: log})
 	if err != nil {
 		return err
 	}
 	defer link.Close()
 	st := state.New()
 	cfg := cluster.Config{
-		ID: id, Name: name, Version: version, Dir: filepath.Join(dir, "cluster"), Secret: key,
+		ID: id, Name: name, Version: version, Dir: filepath.Join(dir, "cluster"), Secrets: secrets,
 		Gossip: "127.0.0.1:0", HTTP: "127.0.0.1:8000", Link: link, State: st, Logger: log,
 		Timing: cluster.Timing{
 			Raft: 600 * time.Millisecond, Probe: 250 * time.Millisecond, Report: 200 * time.Millisecond,
