@@ -171,7 +171,7 @@ func TestAFollowersWordWaitsForTheLeadersDisk(t *testing.T) {
 	}
 	defer trans.Close()
 	disk := slowDisk{raft.NewInmemStore(), make(chan error)}
-	leader := carefulTransport{trans, "a", newEagerLog(disk, func() bool { return true }), newAnnouncer("a", trans.AppendEntries)}
+	leader := carefulTransport{trans, "a", newEagerLog(disk, func() bool { return true }), newAnnouncer("a", trans.AppendEntries), newAcks()}
 	if err := leader.logs.StoreLogs(commands(1, 1)); err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,7 @@ type leadership struct {
 	reign  context.Context // ends when leader changes
 	depose context.CancelFunc
 	term   context.Context // of this node's own leadership, once its state is up to date; else nil
+	number uint64          // of the term, as raft counts
 	resign context.CancelFunc
 	level  context.Context // the reign in which this node's state caught up with the leader's
 }
@@ -66,9 +67,11 @@ func (l *leadership) run(ctx context.Context, r *raft.Raft) {
 // begin makes this node's leadership count once its state shows everything
 // that earlier leaders confirmed.
 func (l *leadership) begin(ctx context.Context, r *raft.Raft) {
+	var number uint64
 	for {
+		number = r.CurrentTerm()
 		err := await(ctx, func() raft.Future { return r.Barrier(0) })
-		if err == nil {
+		if err == nil && r.CurrentTerm() == number {
 			break
 		}
 		if r.State() != raft.Leader || ctx.Err() != nil {
@@ -83,6 +86,7 @@ func (l *leadership) begin(ctx context.Context, r *raft.Raft) {
 	}
 	l.mu.Lock()
 	l.term, l.resign = context.WithCancel(ctx)
+	l.number = number
 	l.mu.Unlock()
 	l.log.Info("this node leads the mesh")
 	l.changed.notify()
@@ -126,6 +130,13 @@ func (l *leadership) own() context.Context {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.term
+}
+
+// numbered is own with the number of the term.
+func (l *leadership) numbered() (context.Context, uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.term, l.number
 }
 
 // Leader returns the node that leads, as far as this one knows.
@@ -210,40 +221,4 @@ func (c *Cluster) catchUp(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
-}
-
-// ReadIndex returns once this node's state shows everything that was
-// confirmed anywhere in the mesh before the call: what is read from the state
-// then is not stale. The index is that of such a state. Without a leader it
-// tries like Propose, and then returns an error of kind NoLeader.
-func (c *Cluster) ReadIndex(ctx context.Context) (uint64, error) {
-	ctx, cancel := c.bounded(ctx)
-	defer cancel()
-	result, err := c.atLeader(ctx, pathIndex, nil, c.readIndex)
-	if err != nil {
-		return 0, err
-	}
-	if err := c.cfg.State.WaitIndex(ctx, result.Index); err != nil {
-		return 0, state.Errorf(state.NoLeader, "this node is catching up with the mesh")
-	}
-	return result.Index, nil
-}
-
-// readIndex is the leader's part: its state's index now, if it still leads.
-// Whatever was confirmed before is in that state: by this leader, because it
-// answers only after applying; by earlier ones, because leadership counts only
-// from its first barrier on.
-func (c *Cluster) readIndex(ctx context.Context, _ []byte) (state.Result, error) {
-	term := c.lead.own()
-	if term == nil {
-		return state.Result{}, errNotLeading
-	}
-	index := c.cfg.State.Index()
-	if err := await(ctx, func() raft.Future { return c.raft.raft().VerifyLeader() }); err != nil {
-		return state.Result{}, err
-	}
-	if term.Err() != nil {
-		return state.Result{}, errNotLeading
-	}
-	return state.Result{Index: index}, nil
 }

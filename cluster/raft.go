@@ -41,8 +41,9 @@ type agreement struct {
 	snaps   raft.SnapshotStore
 	machine *machine
 	tell    *announcer // nil before start
-	mark    mark       // at start
-	before  bool       // this node took part in an agreement before it was started
+	acks    *acks
+	mark    mark // at start
+	before  bool // this node took part in an agreement before it was started
 	current atomic.Pointer[raft.Raft]
 }
 
@@ -75,6 +76,7 @@ func openAgreement(cfg *Config, fail func(error)) (*agreement, error) {
 		id: cfg.ID, link: cfg.Link, bolt: bolt,
 		stable:  &voteStore{StableStore: bolt},
 		machine: &machine{state: cfg.State, fail: fail},
+		acks:    newAcks(),
 	}
 	if err := a.read(cfg, dir, fail); err != nil {
 		return nil, errors.Join(err, bolt.Close())
@@ -126,7 +128,7 @@ func (a *agreement) start(cfg *Config) error {
 	})
 	a.tell = newAnnouncer(a.id, trans.AppendEntries)
 	a.machine.committed = a.tell.commit
-	r, err := raft.NewRaft(conf, a.machine, a.logs, a.stable, a.snaps, carefulTransport{trans, a.id, a.eager, a.tell})
+	r, err := raft.NewRaft(conf, a.machine, a.logs, a.stable, a.snaps, carefulTransport{trans, a.id, a.eager, a.tell, a.acks})
 	if err != nil {
 		return errors.Join(fmt.Errorf("start to agree: %w", cmp.Or(a.machine.tooOld, err)), trans.Close())
 	}
@@ -227,17 +229,23 @@ func await(ctx context.Context, ask func() raft.Future) error {
 // loop like everything else and not beside it, where they race with it until
 // logs differ (raft issue #695); and nodes are named by their ids alone, which
 // also binds a vote to a node rather than to an address. It tells the announcer
-// what the followers took.
+// what the followers took, and writes down who takes this node for the leader,
+// for reads.
 type carefulTransport struct {
 	*raft.NetworkTransport
 	id   state.NodeID
 	logs *eagerLog
 	tell *announcer
+	acks *acks
 }
 
 // AppendEntries implements raft.Transport.
 func (t carefulTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	sent := t.acks.sending()
 	err := t.NetworkTransport.AppendEntries(id, target, req, resp)
+	if err == nil && resp.Success {
+		t.acks.taken(state.NodeID(id), req.Term, sent)
+	}
 	if n := len(req.Entries); err == nil && n > 0 {
 		err = t.logs.awaitWritten(req.Entries[n-1].Index)
 	}
