@@ -81,6 +81,18 @@ func TestThreeNodesByJoining(t *testing.T) {
 			t.Errorf("want Invalid, got %v", err)
 		}
 	})
+	t.Run("who is refused sees why", func(t *testing.T) {
+		for i := range 20 {
+			name := fmt.Sprint("taken", i)
+			if _, err := nodes[i%3].addUser(name); err != nil {
+				t.Fatal(err)
+			}
+			other := nodes[(i+1)%3]
+			if _, err := other.c.Propose(t.Context(), user(name)); !errors.Is(err, state.ErrConflict) || !other.has(name) {
+				t.Fatalf("%v, and the node shows it: %v", err, other.has(name))
+			}
+		}
+	})
 	t.Run("strong reads are not stale", func(t *testing.T) {
 		for i := range 20 {
 			w, r := nodes[i%3], nodes[(i+1)%3]
@@ -203,6 +215,19 @@ func TestAPartition(t *testing.T) {
 	if _, err := alone.c.ReadIndex(ctx); !errors.Is(err, state.ErrNoLeader) {
 		t.Errorf("a strong read at the minority: want NoLeader, got %v", err)
 	}
+	eventually(t, "the node says why it cannot agree", func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err := alone.c.Propose(ctx, user("cleo"))
+		var refusal *state.Error
+		if !errors.As(err, &refusal) || refusal.Kind != state.NoLeader || refusal.Unsure {
+			return fmt.Errorf("it says %#v", err)
+		}
+		if !strings.Contains(refusal.Msg, "reaches 1 of the 3 nodes that have a vote, and 2 are needed") {
+			return err
+		}
+		return nil
+	})
 	eventually(t, "the majority gives the node up", func() error {
 		for _, other := range rest[0].c.Members() {
 			if other.ID == alone.id() && other.State != Dead {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	mathrand "math/rand/v2"
+	"net"
 	"net/http"
 	"time"
 
@@ -43,14 +44,18 @@ type answer struct {
 	Error  *state.Error `json:"error,omitempty"`
 }
 
-var errNotLeading = state.Errorf(state.NoLeader, "the mesh has no leader at the moment")
+var (
+	errNotLeading = state.Errorf(state.NoLeader, "the mesh has no leader at the moment")
+	errLost       = &state.Error{Kind: state.NoLeader, Msg: "the leader was lost on the way", Unsure: true}
+)
 
 // Propose puts a command into the log and returns what became of it, once this
 // node's own state shows it. It may be called on any node. An error of type
 // *state.Error is a refusal by the state, the same as if this node had refused
 // it; of kind NoLeader where the mesh cannot agree until ctx ends, or for some
 // seconds where ctx has no deadline: the command may then still come into
-// force. A command that was retried on the way is applied once.
+// force, if the error is Unsure. A command that was retried on the way is
+// applied once.
 func (c *Cluster) Propose(ctx context.Context, cmd state.Command) (state.Result, error) {
 	entry, err := state.Encode(rand.Text(), cmd)
 	if err != nil {
@@ -62,13 +67,18 @@ func (c *Cluster) Propose(ctx context.Context, cmd state.Command) (state.Result,
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
 	result, err := c.atLeader(ctx, pathPropose, entry, c.apply)
-	if err != nil {
+	if result.Index == 0 {
 		return state.Result{}, err
 	}
-	if err := c.cfg.State.WaitIndex(ctx, result.Index); err != nil {
+	// A refusal is waited for too: this node must not show a state without the
+	// cause of it.
+	if c.cfg.State.WaitIndex(ctx, result.Index) != nil {
 		// It is agreed on all the same; saying otherwise would have it
 		// proposed a second time.
 		c.log.Warn("this node lags behind the mesh", "index", result.Index, "own", c.cfg.State.Index())
+	}
+	if err != nil {
+		return state.Result{}, err
 	}
 	return result, nil
 }
@@ -85,6 +95,7 @@ func (c *Cluster) bounded(ctx context.Context) (context.Context, context.CancelF
 // else through the link. While there is no leader, or it does not answer, it
 // tries again until ctx ends.
 func (c *Cluster) atLeader(ctx context.Context, path string, body []byte, serve func(context.Context, []byte) (state.Result, error)) (state.Result, error) {
+	unsure := false
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
 		leader, reign := c.lead.current()
 		result, err := c.tryLeader(ctx, leader, reign, path, body, serve)
@@ -92,6 +103,7 @@ func (c *Cluster) atLeader(ctx context.Context, path string, body []byte, serve 
 		if err == nil || (errors.As(err, &refusal) && refusal.Kind != state.NoLeader) {
 			return result, err
 		}
+		unsure = unsure || refusal == nil || refusal.Unsure
 		if leader != "" {
 			c.log.Debug("the leader did not answer", "leader", leader, "path", path, "err", err)
 		}
@@ -99,14 +111,37 @@ func (c *Cluster) atLeader(ctx context.Context, path string, body []byte, serve 
 		case <-time.After(pause/2 + mathrand.N(pause)):
 		case <-reign.Done():
 		case <-c.ctx.Done():
-			return state.Result{}, state.Errorf(state.NoLeader, "this node is stopping")
+			return state.Result{}, &state.Error{Kind: state.NoLeader, Msg: "this node is stopping", Unsure: unsure}
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.Canceled) {
 				return state.Result{}, ctx.Err()
 			}
-			return state.Result{}, state.Errorf(state.NoLeader, "the mesh cannot agree at the moment: too few of its nodes answer")
+			return state.Result{}, &state.Error{Kind: state.NoLeader, Msg: c.disagreement(), Unsure: unsure}
 		}
 	}
+}
+
+// disagreement says why the mesh does not agree, for people, as far as this
+// node can tell.
+func (c *Cluster) disagreement() string {
+	voters, reached := 0, 0
+	for id, role := range c.raft.roles() {
+		if role != Voter {
+			continue
+		}
+		voters++
+		if p, ok := c.gossip.table.get(id); id == c.cfg.ID || ok && p.state == Alive {
+			reached++
+		}
+	}
+	switch needed := voters/2 + 1; {
+	case voters == 0:
+		return "this node has not joined the mesh yet"
+	case reached < needed:
+		return fmt.Sprintf("the mesh cannot agree on changes at the moment: this node reaches %d of the %d nodes that have a vote, and %d are needed; "+
+			"what is here can be read, and changes work again by themselves when they are back", reached, voters, needed)
+	}
+	return "the mesh cannot agree on changes at the moment: its nodes are choosing a leader, or the one that they have does not answer"
 }
 
 // tryLeader is one attempt; it ends early when another node leads.
@@ -130,7 +165,10 @@ func (c *Cluster) apply(ctx context.Context, entry []byte) (state.Result, error)
 		future = c.raft.raft().Apply(entry, tryTimeout)
 		return future
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		return state.Result{}, errNotLeading // it is not in the log
+	case err != nil:
 		return state.Result{}, fmt.Errorf("apply: %w", err) // it may be in the log all the same
 	}
 	done, ok := future.Response().(applied)
@@ -148,7 +186,11 @@ func (c *Cluster) call(ctx context.Context, id state.NodeID, path string, body [
 	}
 	req.Header["Idempotency-Key"] = nil // not sent; has a kept connection that broke replaced silently
 	resp, err := c.cfg.Link.Do(ctx, string(id), req)
-	if err != nil {
+	var op *net.OpError
+	switch {
+	case errors.As(err, &op) && op.Op == "dial":
+		return state.Result{}, errNotLeading // nothing was sent
+	case err != nil:
 		return state.Result{}, err
 	}
 	defer resp.Body.Close()
@@ -199,7 +241,7 @@ func (c *Cluster) answering(serve func(ctx context.Context, from state.NodeID, b
 		a.Result, err = serve(ctx, state.NodeID(transport.PeerID(r)), body)
 		if err != nil && !errors.As(err, &a.Error) {
 			c.log.Debug("a node's request came to nothing", "from", transport.PeerID(r), "path", r.URL.Path, "err", err)
-			a.Error = errNotLeading
+			a.Error = errLost
 		}
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(a)

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"net/http"
 	"regexp"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -60,11 +58,7 @@ func instanceOf(w http.ResponseWriter) string {
 	return ""
 }
 
-const (
-	indexHeader = "X-Malla-Index"
-	idHeader    = "X-Request-Id"
-	maxIndexLag = 5 * time.Second // that a request waits for the state it asks for
-)
+const idHeader = "X-Request-Id"
 
 var requestID = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
 
@@ -79,12 +73,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer a.finish(ans, r, began)
 	setSecurityHeaders(w.Header(), r)
 	w.Header().Set(idHeader, ans.id)
+	a.setIndex(w.Header(), a.cfg.State.View().Index())
 	if cors(ans, r) {
 		return
 	}
-	err := a.catchUp(r)
-	a.setIndex(w.Header(), a.cfg.State.View().Index())
-	if err != nil {
+	if err := a.catchUp(ans, r); err != nil {
 		problemOf(err).write(ans, instanceOf(ans))
 		return
 	}
@@ -118,36 +111,6 @@ func (a *API) finish(ans *answer, r *http.Request, began time.Time) {
 	}
 }
 
-// catchUp waits for the state that the request has seen already, so that who
-// goes to another node never misses what they just did.
-func (a *API) catchUp(r *http.Request) error {
-	text := r.Header.Get(indexHeader)
-	if text == "" {
-		return nil
-	}
-	index, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		p := statusProblem(http.StatusBadRequest, "%s must be a number that an answer gave", indexHeader)
-		p.Field = indexHeader
-		return p
-	}
-	return a.waitFor(r.Context(), index)
-}
-
-func (a *API) waitFor(ctx context.Context, index uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, maxIndexLag)
-	defer cancel()
-	if err := a.cfg.State.WaitIndex(ctx, index); err != nil {
-		return unavailable.refusal("this node is behind the others: try again in a moment, or ask another node")
-	}
-	return nil
-}
-
-// setIndex tells which state an answer shows.
-func (a *API) setIndex(h http.Header, index uint64) {
-	h.Set(indexHeader, strconv.FormatUint(index, 10))
-}
-
 // setSecurityHeaders sets what every answer carries; routes that serve bytes or
 // pages say more.
 func setSecurityHeaders(h http.Header, r *http.Request) {
@@ -162,7 +125,7 @@ func setSecurityHeaders(h http.Header, r *http.Request) {
 }
 
 const exposed = "Accept-Ranges, Content-Disposition, Content-Length, Content-Range, ETag, Location, Malla-Media-Id, Malla-Media-Name, Retry-After, " +
-	"Tus-Extension, Tus-Max-Size, Tus-Resumable, Tus-Version, Upload-Expires, Upload-Length, Upload-Metadata, Upload-Offset, X-Malla-Index, X-Request-Id"
+	"Tus-Extension, Tus-Max-Size, Tus-Resumable, Tus-Version, Upload-Expires, Upload-Length, Upload-Metadata, Upload-Offset, X-Malla-Index, X-Malla-Stale, X-Request-Id"
 
 // cors lets pages of any origin call with a bearer token, without cookies, and
 // answers their preflights. It returns whether the request is answered.
@@ -192,6 +155,8 @@ func (c *call) fail(err error) {
 	if errors.Is(err, errAborted) || c.w.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
+	// What was refused may have to do with what is newer than the call's view.
+	c.api.setIndex(c.w.Header(), c.api.cfg.State.View().Index())
 	p := problemOf(err)
 	var known *Problem
 	if p.Status >= 500 && !errors.As(err, &known) && c.r.Context().Err() == nil {

@@ -8,7 +8,8 @@
 //
 // Every answer carries X-Malla-Index, the index of the agreed state that it
 // shows or made; a request that carries it is answered from a state at least
-// that new. Reads go on while the mesh has no leader.
+// that new; ?consistency= asks for more or less, see [Consistency]. Reads go on
+// while the mesh has no leader, and their answers say so in X-Malla-Stale.
 //
 // [Client] is the other side of the same wire types.
 //
@@ -193,6 +194,7 @@ func (a *API) serve(rt route) httprouter.Handle {
 		ans.route = rt.path
 		err := a.begun(rt)
 		c := &call{api: a, w: ans, r: r, params: params, view: a.cfg.State.View()}
+		a.setIndex(w.Header(), c.view.Index())
 		if err == nil {
 			err = c.run(rt)
 		}

@@ -30,6 +30,8 @@ type Client struct {
 	Token  string       // bearer; Login, Signup and Setup set it
 	HTTP   *http.Client // nil: one without a time-out, since uploads take their time
 
+	Consistency Consistency // of all calls; "": Session
+
 	mu     sync.Mutex // guards the fields below, and Token
 	index  uint64     // newest X-Malla-Index seen
 	chosen int        // which node answered last: 0 is Base, then Others
@@ -40,7 +42,7 @@ type Client struct {
 func (c *Client) At(base string) *Client {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return &Client{Base: base, Token: c.Token, HTTP: c.HTTP, index: c.index}
+	return &Client{Base: base, Token: c.Token, HTTP: c.HTTP, Consistency: c.Consistency, index: c.index}
 }
 
 var defaultHTTP = &http.Client{Transport: &http.Transport{
@@ -64,7 +66,7 @@ type ask struct {
 
 // send asks the nodes in turn. What only reads goes on to the next node after
 // any failure of the network and after 503; what changes something only where
-// the node cannot have got it, or said that it could not do it.
+// the node cannot have got it, or said that it has not done it.
 func (c *Client) send(ctx context.Context, a ask) (*http.Response, error) {
 	nodes, first := c.nodes()
 	reads := a.method == http.MethodGet || a.method == http.MethodHead
@@ -82,11 +84,13 @@ func (c *Client) send(ctx context.Context, a ask) (*http.Response, error) {
 			}
 			continue
 		case res.StatusCode >= 400:
+			c.sawIndex(res)
 			p := readProblem(res)
-			if failed = p; p.Status == http.StatusServiceUnavailable && sent.n == 0 {
-				continue
+			again := p.Status == http.StatusServiceUnavailable && sent.n == 0 && (reads || !p.Uncertain())
+			if failed = p; !again {
+				return nil, p
 			}
-			return nil, p
+			continue
 		}
 		c.saw(res, at)
 		return res, nil
@@ -103,7 +107,7 @@ func (c *Client) sendTo(ctx context.Context, base string, a ask, sent *countingR
 	case a.body != nil:
 		body = bytes.NewReader(a.body)
 	}
-	req, err := http.NewRequestWithContext(ctx, a.method, base+a.path, body)
+	req, err := http.NewRequestWithContext(ctx, a.method, base+c.Consistency.with(a.path), body)
 	if err != nil {
 		return nil, err
 	}

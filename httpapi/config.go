@@ -66,6 +66,9 @@ type States interface {
 // node's own state has it. Refusals are *state.Error.
 type Proposer interface {
 	Propose(ctx context.Context, cmd state.Command) (state.Result, error)
+	// ReadIndex returns when this node's own state shows everything that
+	// anybody was told of before, at any node.
+	ReadIndex(ctx context.Context) (uint64, error)
 }
 
 // Library turns what users intend into commands. The indexes are those of a

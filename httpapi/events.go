@@ -93,6 +93,7 @@ type stream struct {
 	since    uint64             // index up to which the reader knows the state
 	progress map[string]float64 // id of a running job -> progress that was told
 	nodes    map[string]string  // id of a node -> what was told of it
+	stale    string             // why the state may not be the newest, as told
 	places   map[string]int     // id of a pending job -> place in the queue that was told
 }
 
@@ -109,7 +110,7 @@ func (s *stream) begin(resumes bool) error {
 	for _, n := range s.call.api.nodes() {
 		s.nodes[n.ID] = nodeText(n)
 	}
-	return s.send([]event{{s.since, name, map[string]uint64{"index": s.since}}, s.stats()})
+	return s.send(append([]event{{s.since, name, map[string]uint64{"index": s.since}}, s.stats()}, s.staleEvents()...))
 }
 
 // run tells what changes until the reader or its session is gone.
@@ -260,6 +261,7 @@ func (s *stream) job(look jobLook, j *state.Job) Job {
 // ticked is what is told at the n-th tick: what is in no log.
 func (s *stream) ticked(view *state.View, n int) []event {
 	all := append(s.moved(view), s.nodeEvents()...)
+	all = append(all, s.staleEvents()...)
 	if n%statsTicks == 0 {
 		all = append(all, s.stats())
 		all = append(all, s.queueEvents(view)...)
@@ -336,6 +338,20 @@ func (s *stream) nodeEvents() []event {
 		}
 	}
 	return all
+}
+
+// staleEvents tells when the mesh stops to agree and when it goes on, as far as
+// this node can tell. Answers have it in X-Malla-Stale.
+func (s *stream) staleEvents() []event {
+	now := ""
+	if err := s.call.api.cfg.Mesh.Ready(); err != nil {
+		now = err.Error()
+	}
+	if now == s.stale {
+		return nil
+	}
+	s.stale = now
+	return []event{{0, "mesh", map[string]string{"stale": now}}}
 }
 
 func nodeText(n NodeStatus) string { return fmt.Sprint(plainNode(n)) }

@@ -37,6 +37,10 @@ const problemType = "urn:malla:problem:"
 // Error is the text for people.
 func (p *Problem) Error() string { return p.Detail }
 
+// Uncertain tells whether what was asked for may have been done all the same, or
+// may still be.
+func (p *Problem) Uncertain() bool { return p.Type == problemType+uncertain.kind }
+
 // outcome is how a kind of error is told over HTTP.
 type outcome struct {
 	kind   string
@@ -50,6 +54,7 @@ var (
 	tooLarge     = outcome{"too_large", http.StatusRequestEntityTooLarge, "The file is too large", 0}
 	locked       = outcome{strconv.Itoa(http.StatusLocked), http.StatusLocked, http.StatusText(http.StatusLocked), 2 * time.Second}
 	unavailable  = outcome{"unavailable", http.StatusServiceUnavailable, "The mesh cannot do that at the moment", 2 * time.Second}
+	uncertain    = outcome{"uncertain", http.StatusServiceUnavailable, "Whether it was done is not known", 2 * time.Second}
 	internal     = outcome{"internal", http.StatusInternalServerError, "Something went wrong on our side", 0}
 )
 
@@ -112,7 +117,11 @@ func refusalOf(e *state.Error) *Problem {
 	if !ok || e.Kind == state.Internal {
 		return internal.refusal("something went wrong on our side; the node's log has more under the id of this request")
 	}
-	p := o.refusal(e.Msg)
+	detail := e.Msg
+	if e.Unsure {
+		o, detail = uncertain, e.Msg+"; whether it was done is not known: look before you ask again"
+	}
+	p := o.refusal(detail)
 	p.Field = e.Field
 	if p.Detail == "" {
 		p.Detail = o.title

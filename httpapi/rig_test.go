@@ -286,6 +286,16 @@ func (l *oneNode) Propose(_ context.Context, cmd state.Command) (state.Result, e
 	return l.Apply(l.index, data)
 }
 
+// ReadIndex confirms what is there: this node is all there is.
+func (l *oneNode) ReadIndex(context.Context) (uint64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.leaderless {
+		return 0, state.Errorf(state.NoLeader, "the mesh has no leader")
+	}
+	return l.index, nil
+}
+
 func (l *oneNode) lead(on bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -462,6 +472,12 @@ func (m *fewNodes) set(nodes ...NodeStatus) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.nodes = nodes
+}
+
+func (m *fewNodes) unready(why error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ready = why
 }
 
 func (m *fewNodes) Self() NodeStatus { return m.Nodes()[0] }

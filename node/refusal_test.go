@@ -185,9 +185,44 @@ func TestWithoutAQuorumReadsGoOn(t *testing.T) {
 	if m.Node(0).Ready() == nil {
 		t.Error("ready without a quorum")
 	}
+	if why := staleness(t, c, "/media"); why == "" {
+		t.Error("a read without a quorum does not say so")
+	}
+	strong := as(c, m.Node(0))
+	strong.Consistency = httpapi.Strong
+	_, err := strong.Media(t.Context(), httpapi.MediaQuery{})
+	problem(t, "strong read without a quorum", err, http.StatusServiceUnavailable, "consistency=strong")
 	m.Node(1).Restart()
 	nodetest.Eventually(t, "writes work again", 20*time.Second, func() error {
 		_, err := c.Share(t.Context(), "song.mp3", 5)
 		return err
 	})
+	if list, err := strong.Media(t.Context(), httpapi.MediaQuery{}); err != nil || len(list.Objects) != 1 {
+		t.Errorf("strong read with a quorum again: %v, %v", list.Objects, err)
+	}
+	nodetest.Eventually(t, "reads are the newest again", 20*time.Second, func() error {
+		if why := staleness(t, c, "/media"); why != "" {
+			return errors.New(why)
+		}
+		return nil
+	})
+}
+
+// staleness is what an answer says about not being the newest.
+func staleness(t *testing.T, c *httpapi.Client, path string) string {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.Base+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+c.Token)
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		t.Errorf("GET %s: %s", path, res.Status)
+	}
+	return res.Header.Get("X-Malla-Stale")
 }

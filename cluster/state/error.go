@@ -38,6 +38,8 @@ type Error struct {
 	Kind  Kind   `json:"kind"`
 	Field string `json:"field,omitempty"` // of the request, where Kind is Invalid
 	Msg   string `json:"msg"`
+
+	Unsure bool `json:"unsure,omitempty"` // with NoLeader: what was asked for may have been done, or may still be
 }
 
 // Error returns the text for people.

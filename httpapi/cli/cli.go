@@ -80,6 +80,8 @@ func Options() []kong.Option {
 type Remote struct {
 	Server string `short:"s" placeholder:"URL" env:"MALLA_SERVER" help:"Any node of the mesh; the one of the last login unless given."`
 	JSON   bool   `name:"json" help:"Print the answer as JSON."`
+
+	Consistency httpapi.Consistency `default:"session" enum:"stale,session,strong" env:"MALLA_CONSISTENCY" help:"How new the answer must be: stale (at once), session (with what this command has done) or strong (with all that any node has confirmed)."`
 }
 
 // errNoServer is told to who never logged in.
@@ -116,9 +118,18 @@ func (r Remote) open(env *Env) (*session, error) {
 	}
 	known := c.Logins[server]
 	return &session{
-		Client: &httpapi.Client{Base: server, Token: known.Token, Others: known.Others},
+		Client: &httpapi.Client{Base: server, Token: known.Token, Others: known.Others, Consistency: r.consistency()},
 		server: server, account: known, config: c,
 	}, nil
+}
+
+// consistency is what the calls of the client say: nothing where it is the
+// server's default.
+func (r Remote) consistency() httpapi.Consistency {
+	if r.Consistency == httpapi.Session {
+		return ""
+	}
+	return r.Consistency
 }
 
 // signedIn is open for commands that need an account.

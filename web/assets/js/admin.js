@@ -13,6 +13,7 @@ import { renderJobs } from './jobtable.js';
 import { follow } from './live.js';
 import { renderMesh } from './meshview.js';
 import { startNodes } from './nodes.js';
+import { startQuorum } from './quorum.js';
 
 const pollEvery = 2000;
 const shownJobs = 20;
@@ -24,14 +25,19 @@ let jobs = [];
 
 startFrame();
 startNodes();
+startQuorum();
 startCharts();
 onLanguage(() => { render(); renderJobs(jobs); });
 setInterval(showAge, 1000);
 begin();
 
 function begin() {
-  const live = follow(api.eventsURL('?public=1'), ['stats', 'job'], pollEvery);
-  live.event.on((name, data) => (name === 'stats' ? take(data) : takeJob(data)));
+  const live = follow(api.eventsURL('?public=1'), ['stats', 'job', 'mesh'], pollEvery);
+  live.event.on((name, data) => {
+    if (name === 'stats') take(data);
+    if (name === 'job') takeJob(data);
+    if (name === 'mesh') api.noQuorum.emit(Boolean(data.stale));
+  });
   live.resync.on(load);
   load();
 }

@@ -15,7 +15,7 @@ export const apiOrigin = remoteAPI || location.origin;
 
 /** The session ended: who is signed in must sign in again. */
 export const unauthorized = channel();
-/** true: a change was refused since the mesh has no quorum; false: a change went through. */
+/** true: the mesh has no quorum, so that changes are refused and what is read may be old; false: it has one again. */
 export const noQuorum = channel();
 
 const tokenKey = `malla.token.${remoteAPI}`;
@@ -74,10 +74,10 @@ export function problemText(status, body) {
 }
 
 // noted looks at every answer for what concerns the whole page.
-function noted(status, method, index) {
+function noted(status, method, index, stale) {
   newest = Math.max(newest, Number(index) || 0);
   const changes = method !== 'GET' && method !== 'HEAD';
-  if (changes && status === 503) noQuorum.emit(true);
+  if (stale || (changes && status === 503)) noQuorum.emit(true);
   else if (changes && status >= 200 && status < 300) noQuorum.emit(false);
 }
 
@@ -102,7 +102,7 @@ async function call(path, { method = 'GET', json, text = false, quiet = false, a
   } catch {
     throw new ApiError(0, t('error.network'));
   }
-  noted(response.status, method, response.headers.get('X-Malla-Index'));
+  noted(response.status, method, response.headers.get('X-Malla-Index'), response.headers.get('X-Malla-Stale'));
   if (text && response.ok) return response.text();
   const body = await readJSON(response);
   if (response.ok) return body;

@@ -36,6 +36,7 @@ import { download, inOrder, itemAction, markPlaying, orderChanged, startLibrary 
 import { follow } from './live.js';
 import { allMedia, applyMediaEvent, byName, loadMedia, mediaChanged, tag, titleOf } from './media.js';
 import { startNodes } from './nodes.js';
+import { startQuorum } from './quorum.js';
 import { openRemove, startRemove } from './remove.js';
 import { selectionAction, startSelection } from './selection.js';
 import { signedIn, signedOut, startSession } from './session.js';
@@ -80,7 +81,7 @@ function wire() {
   outputAction.on(useOutput);
   signedIn.on(begin);
   signedOut.on(() => { live?.stop(); live = null; audio.audioChanged.emit(); });
-  api.noQuorum.on(showQuorum);
+  startQuorum();
   byId('unplayable-convert').addEventListener('click', () => { byId('unplayable-dialog').close(); openConvert([unplayable]); });
   byId('unplayable-download').addEventListener('click', () => { byId('unplayable-dialog').close(); download(unplayable); });
   for (const button of document.querySelectorAll('.pane-tabs button')) {
@@ -94,12 +95,13 @@ function wire() {
 function begin() {
   fetchAll();
   live?.stop();
-  live = follow(api.eventsURL(), ['job', 'queue', 'media', 'trash', 'node']);
+  live = follow(api.eventsURL(), ['job', 'queue', 'media', 'trash', 'node', 'mesh']);
   live.event.on((name, data) => {
     if (name === 'job') applyJobEvent(data);
     if (name === 'queue') applyQueueEvent(data);
     if (name === 'media') applyMediaEvent(data);
     if (name === 'media' || name === 'trash') applyTrashEvent(name, data);
+    if (name === 'mesh') api.noQuorum.emit(Boolean(data.stale));
   });
   live.resync.on(fetchAll);
   audio.audioChanged.emit();
@@ -158,21 +160,4 @@ async function useOutput(action, name) {
   if (!item) return toast(t('jobs.outputGone', { name }), 'bad');
   if (action === 'play') play(item);
   else download(item);
-}
-
-let quorumTimer = 0;
-
-// showQuorum tells that changes must wait, and asks until the mesh has a leader again.
-function showQuorum(missing) {
-  byId('banner').hidden = !missing;
-  clearInterval(quorumTimer);
-  if (!missing) return;
-  quorumTimer = setInterval(async () => {
-    try {
-      await api.ready();
-      showQuorum(false);
-    } catch {
-      // Not yet.
-    }
-  }, 4000);
 }

@@ -9,7 +9,7 @@ export default {
   'theme.light': 'Colours: light',
   'theme.dark': 'Colours: dark',
   'language.switch': 'ES – Cambiar a español',
-  'banner.noquorum': 'Too few nodes can be reached to agree on changes. Reading and playing work; changes must wait a moment.',
+  'banner.noquorum': 'Too few nodes can be reached to agree on changes. Reading and playing work, and may show what is a little old; changes must wait a moment.',
   'dialog.close': 'Close',
   'dialog.cancel': 'Cancel',
   'live.live': 'Live',

@@ -9,7 +9,7 @@ export default {
   'theme.light': 'Colores: claros',
   'theme.dark': 'Colores: oscuros',
   'language.switch': 'EN – Switch to English',
-  'banner.noquorum': 'No se alcanzan bastantes nodos para acordar cambios. Leer y reproducir funciona; los cambios deben esperar un momento.',
+  'banner.noquorum': 'No se alcanzan bastantes nodos para acordar cambios. Leer y reproducir funciona, aunque lo que se ve puede no ser lo último; los cambios deben esperar un momento.',
   'dialog.close': 'Cerrar',
   'dialog.cancel': 'Cancelar',
   'live.live': 'En vivo',
