@@ -79,6 +79,7 @@ type serveCmd struct {
 	Join            []string `env:"MALLA_JOIN" placeholder:"HOST:PORT" help:"Gossip addresses of nodes of the mesh to join."`
 	BootstrapExpect int      `env:"MALLA_BOOTSTRAP_EXPECT" placeholder:"N" help:"N nodes started with the same command line form one mesh."`
 	SecretFile      string   `env:"MALLA_SECRET_FILE" placeholder:"FILE" help:"File with the mesh's secret, 64 hex digits, readable by its owner alone. Or set MALLA_SECRET. Without either a new mesh makes one in DIR/secret."`
+	Voters          int      `default:"5" env:"MALLA_VOTERS" help:"Nodes whose votes count, where there are as many: 1, 3, 5 or 7. The others have the whole state and stand by. Give all nodes the same."`
 	Copies          int      `default:"3" env:"MALLA_COPIES" help:"Copies of every chunk, on different nodes."`
 	Ack             string   `default:"majority" enum:"majority,all" env:"MALLA_ACK" help:"Copies that are safe on disks before bytes are acknowledged: majority or all. With all, uploads are refused while fewer nodes are up than there should be copies."`
 	Slots           int      `default:"-1" env:"MALLA_SLOTS" placeholder:"CORES" help:"Tasks that this node runs at once: one for each core unless given, 0 for none."`
@@ -160,7 +161,7 @@ func (c serveCmd) config() (node.Config, error) {
 	}
 	cfg := node.Defaults()
 	cfg.HTTP, cfg.Gossip, cfg.Peer, cfg.Advertise, cfg.Data = c.HTTP, c.Gossip, c.Peer, c.Advertise, c.Data
-	cfg.BootstrapExpect, cfg.SecretFile, cfg.Copies = c.BootstrapExpect, c.SecretFile, c.Copies
+	cfg.BootstrapExpect, cfg.Voters, cfg.SecretFile, cfg.Copies = c.BootstrapExpect, c.Voters, c.SecretFile, c.Copies
 	cfg.Name, cfg.Zone, cfg.PublicURL, cfg.Signup = c.Name, c.Zone, c.PublicURL, node.Signup(c.Signup)
 	cfg.Reserve, cfg.MetricsToken, cfg.Version = reserve, c.MetricsToken, buildVersion()
 	cfg.ScrubEvery, cfg.Capacity, cfg.Ack = scrub, capacity, node.Ack(c.Ack)

@@ -51,6 +51,7 @@ type Config struct {
 
 	Join            []string // gossip addresses of nodes of the mesh
 	BootstrapExpect int      // so many nodes make the mesh together; up to 1: this one alone, unless it joins
+	Voters          int      // so many nodes vote where there are as many, see CheckVoters; 5. The leader's counts
 
 	Link  *transport.Link // opened and served by the owner; handlers are added to it by New
 	State *state.State
@@ -74,6 +75,9 @@ type Timing struct {
 	Join    time.Duration // between attempts to join, 1 s
 	Commit  time.Duration // after which the leader says again what is committed, 50 ms; all hear of it at once, unless that was lost
 	Propose time.Duration // how long a proposal is tried where its context has no deadline, 5 s
+	Vote    time.Duration // between looks at how well the nodes are and who should vote, 500 ms
+	Stable  time.Duration // how long a node must be well before it votes, 5 s; a fifth of it while fewer than three do
+	Lost    time.Duration // how long a voter must be unwell before another takes its vote, 30 s
 }
 
 // Limits bound the log on disk; the zero value of each means its default.
@@ -91,6 +95,10 @@ func (c *Config) fill() {
 	def(&c.Timing.Join, time.Second)
 	def(&c.Timing.Commit, 50*time.Millisecond)
 	def(&c.Timing.Propose, 5*time.Second)
+	def(&c.Timing.Vote, 500*time.Millisecond)
+	def(&c.Timing.Stable, 5*time.Second)
+	def(&c.Timing.Lost, 30*time.Second)
+	def(&c.Voters, 5)
 	def(&c.Limits.Snapshot, 8192)
 	def(&c.Limits.Trailing, 10240)
 	def(&c.Limits.Interval, time.Minute)
@@ -113,6 +121,7 @@ type Cluster struct {
 	lead   *leadership
 	found  founding
 	admits sync.Mutex // one change of the raft configuration at a time
+	voters electorate
 	fatal  chan error
 
 	ctx       context.Context // of the loops, ended by Close
@@ -132,6 +141,9 @@ func New(cfg Config) (*Cluster, error) {
 	if err := state.CheckNodeName(cfg.Name); err != nil {
 		return nil, err
 	}
+	if err := CheckVoters(cfg.Voters); err != nil {
+		return nil, fmt.Errorf("voters: %w", err)
+	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of the log: %w", err)
 	}
@@ -141,6 +153,7 @@ func New(cfg Config) (*Cluster, error) {
 		}
 	}
 	c := &Cluster{cfg: cfg, log: cfg.Logger, fatal: make(chan error, 1)}
+	c.voters = electorate{most: cfg.Voters, stable: cfg.Timing.Stable, lost: cfg.Timing.Lost}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	var err error
 	if c.gossip, err = openGossip(&c.cfg); err != nil {
@@ -152,6 +165,7 @@ func New(cfg Config) (*Cluster, error) {
 	c.lead = newLeadership(cfg.ID, c.log, c.gossip.table.changed)
 	cfg.Link.SetResolver(c.address)
 	cfg.Link.Admit(transport.Admission{Key: c.keyOf, Member: c.isMember})
+	c.raft.machine.configured = c.gossip.table.changed.notify
 	c.handle()
 	return c, nil
 }
@@ -172,6 +186,8 @@ func (c *Cluster) Start() error {
 	c.loops.Go(func() { c.enter(c.ctx) })
 	c.loops.Go(func() { c.rememberPeers(c.ctx) })
 	c.loops.Go(func() { c.Leading(c.ctx, c.raise) })
+	c.loops.Go(func() { c.Leading(c.ctx, c.keepVoters) })
+	c.loops.Go(func() { c.tellStrength(c.ctx) })
 	return nil
 }
 

@@ -32,6 +32,8 @@ const (
 	pathJoin    = "/cluster/join"    // any member: let me in
 	pathPromise = "/cluster/promise" // any node: make a mesh with me and nobody else
 
+	pathStanding = "/cluster/standing" // any node: how far is your log?
+
 	pathPropose = "/cluster/propose"
 	pathIndex   = "/cluster/index"
 	pathAdmit   = "/cluster/admit"
@@ -225,6 +227,7 @@ func (c *Cluster) handle() {
 	}
 	c.cfg.Link.HandleAny("POST "+pathJoin, c.answering(c.letIn))
 	c.cfg.Link.HandleAny("POST "+pathPromise, c.answering(c.promise))
+	c.cfg.Link.Handle("GET "+pathStanding, http.HandlerFunc(c.serveStanding))
 }
 
 // answering turns a question of a node into a handler. Refusals travel with

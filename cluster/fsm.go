@@ -13,11 +13,12 @@ import (
 
 // A machine applies the log to the state, for raft.
 type machine struct {
-	state     *state.State
-	fail      func(error)
-	committed func(index, term uint64) // is told of each entry before it is applied
-	broken    atomic.Bool
-	tooOld    error // why a snapshot was not restored
+	state      *state.State
+	fail       func(error)
+	committed  func(index, term uint64) // is told of each entry before it is applied
+	configured func()                   // called when another configuration of the mesh is in force; must not wait
+	broken     atomic.Bool
+	tooOld     error // why a snapshot was not restored
 }
 
 // applied is what became of an entry.
@@ -47,6 +48,10 @@ func (m *machine) Apply(l *raft.Log) any {
 	}
 	return applied{result: result, err: err}
 }
+
+// StoreConfiguration implements raft.ConfigurationStore: raft tells nobody else
+// on a follower.
+func (m *machine) StoreConfiguration(uint64, raft.Configuration) { m.configured() }
 
 // Snapshot implements raft.FSM. It costs nothing and stops nobody.
 func (m *machine) Snapshot() (raft.FSMSnapshot, error) {

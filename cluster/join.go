@@ -18,10 +18,6 @@ import (
 	"malla/cluster/state"
 )
 
-// maxVoters is how many nodes vote. More do not make a mesh safer, only
-// slower; the others have the whole state all the same.
-const maxVoters = 5
-
 // promiseTime is how long a node keeps itself free for the one that it
 // promised to make a mesh with. That one uses promises up to half that age.
 const promiseTime = 10 * time.Second
@@ -248,7 +244,8 @@ func (c *Cluster) letIn(ctx context.Context, from state.NodeID, body []byte) (st
 }
 
 // admit is the leader's part in a join: the node's record first, which its
-// name may speak against, then the configuration. Doing it again changes
+// name may speak against, then the configuration, without a vote: that comes
+// once the node is seen to be well (see keepVoters). Doing it again changes
 // nothing.
 func (c *Cluster) admit(ctx context.Context, body []byte) (state.Result, error) {
 	var n state.RegisterNode
@@ -267,66 +264,16 @@ func (c *Cluster) admit(ctx context.Context, body []byte) (state.Result, error) 
 	}
 	roles := c.raft.roles()
 	if roles[n.ID] != "" {
-		return result, c.promote(ctx)
-	}
-	add := c.raft.raft().AddNonvoter
-	if countVoters(roles) < wantedVoters(len(roles)+1) {
-		add = c.raft.raft().AddVoter
+		return result, nil
 	}
 	err = await(ctx, func() raft.Future {
-		return add(raft.ServerID(n.ID), raft.ServerAddress(n.ID), 0, tryTimeout)
+		return c.raft.raft().AddNonvoter(raft.ServerID(n.ID), raft.ServerAddress(n.ID), 0, tryTimeout)
 	})
 	if err != nil {
 		return state.Result{}, fmt.Errorf("add node %s: %w", n.ID, err)
 	}
 	c.log.Info("let a node into the mesh", "joined", n.Name, "id", n.ID, "nodes", len(roles)+1)
-	return result, c.promote(ctx)
-}
-
-// promote gives votes to nodes that have none while there are too few voters:
-// the fourth node gets its own when the fifth comes.
-func (c *Cluster) promote(ctx context.Context) error {
-	roles := c.raft.roles()
-	missing := wantedVoters(len(roles)) - countVoters(roles)
-	for _, p := range c.gossip.table.living() {
-		if missing <= 0 {
-			return nil
-		}
-		if roles[p.meta.id] != Nonvoter {
-			continue
-		}
-		id := p.meta.id
-		err := await(ctx, func() raft.Future {
-			return c.raft.raft().AddVoter(raft.ServerID(id), raft.ServerAddress(id), 0, tryTimeout)
-		})
-		if err != nil {
-			return fmt.Errorf("give node %s a vote: %w", id, err)
-		}
-		missing--
-	}
-	return nil
-}
-
-func countVoters(roles map[state.NodeID]Role) int {
-	n := 0
-	for _, role := range roles {
-		if role == Voter {
-			n++
-		}
-	}
-	return n
-}
-
-// wantedVoters is how many of so many nodes vote: an odd number from three on,
-// since a fourth voter bears no more losses than three.
-func wantedVoters(nodes int) int {
-	switch {
-	case nodes >= maxVoters:
-		return maxVoters
-	case nodes >= 3:
-		return 3
-	}
-	return nodes
+	return result, nil
 }
 
 // Remove takes a node out of the mesh for good: out of the log's

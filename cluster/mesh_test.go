@@ -21,6 +21,7 @@ import (
 var fast = Timing{
 	Raft: 600 * time.Millisecond, Probe: 250 * time.Millisecond, Report: 200 * time.Millisecond,
 	Meet: 200 * time.Millisecond, Join: 50 * time.Millisecond,
+	Vote: 200 * time.Millisecond, Stable: 500 * time.Millisecond, Lost: 2 * time.Second,
 }
 
 // A node is a node of a test's mesh: its directory stays, the rest comes and
@@ -59,7 +60,7 @@ func (m *mesh) add(name string) *node {
 	return n
 }
 
-// up starts n nodes that join the first, and waits until they agree.
+// up starts n nodes that join the first, and waits until they agree and vote.
 func (m *mesh) up(n int) []*node {
 	m.t.Helper()
 	for i := range n {
@@ -73,6 +74,7 @@ func (m *mesh) up(n int) []*node {
 		}
 	}
 	m.agree(m.nodes...)
+	m.settled(m.nodes...)
 	return m.nodes
 }
 

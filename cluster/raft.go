@@ -118,6 +118,7 @@ func (a *agreement) start(cfg *Config) error {
 	conf.SnapshotThreshold, conf.TrailingLogs = cfg.Limits.Snapshot, cfg.Limits.Trailing
 	conf.SnapshotInterval = cfg.Limits.Interval
 	conf.NoLegacyTelemetry = true
+	conf.ShutdownOnRemove = false // a leader that gives its vote away goes on as a follower
 	conf.Logger = log
 	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:          streams{a.link.Raft()},

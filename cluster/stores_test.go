@@ -136,7 +136,7 @@ func TestAStuckDiskIsGivenUp(t *testing.T) {
 func TestADamagedEntryStopsTheNode(t *testing.T) {
 	st := state.New()
 	var reported error
-	m := &machine{state: st, committed: func(uint64, uint64) {}, fail: func(err error) { reported = err }}
+	m := &machine{state: st, committed: func(uint64, uint64) {}, configured: func() {}, fail: func(err error) { reported = err }}
 	entry := func(name string) []byte {
 		data, err := state.Encode("", user(name))
 		if err != nil {

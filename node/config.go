@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"malla/blobs/replica"
+	"malla/cluster"
 	"malla/cluster/state"
 	"malla/cluster/transport"
 )
@@ -26,6 +27,7 @@ type Config struct {
 
 	Join            []string // gossip addresses of nodes of the mesh
 	BootstrapExpect int      // so many nodes form the mesh together; 0 and 1: this one alone
+	Voters          int      // so many nodes vote where there are as many: 1, 3, 5 or 7
 
 	Secret     string // 64 hex digits, after a rotation with the name of the mesh before them
 	SecretFile string // a file with it, readable by its owner alone
@@ -69,6 +71,10 @@ type Timing struct {
 	StallAfter time.Duration // without progress before a task starts elsewhere
 	Sweep      time.Duration // between looks at what has run out
 
+	Vote       time.Duration // between looks at who should vote; 0, as for the next two: the defaults of package cluster
+	VoteStable time.Duration // how long a node must be well before it votes
+	VoteLost   time.Duration // how long a voter must be unwell before another takes its vote
+
 	RepairEvery  time.Duration // between rounds of repair, called for or not; 0: the defaults of package replica
 	CollectAfter time.Duration // age at which a chunk that nobody names may go; 0: the default of package replica
 }
@@ -77,7 +83,7 @@ type Timing struct {
 func Defaults() Config {
 	return Config{
 		HTTP: ":8000", Gossip: ":7946", Peer: ":7947", Data: "data",
-		Copies: 3, Ack: replica.AckMajority, Slots: runtime.NumCPU(), Signup: SignupOpen, Reserve: 5_000_000_000, TrashKeep: 7 * 24 * time.Hour, ScrubEvery: 30 * 24 * time.Hour, Version: "dev",
+		Voters: 5, Copies: 3, Ack: replica.AckMajority, Slots: runtime.NumCPU(), Signup: SignupOpen, Reserve: 5_000_000_000, TrashKeep: 7 * 24 * time.Hour, ScrubEvery: 30 * 24 * time.Hour, Version: "dev",
 		Timing: Timing{Raft: time.Second, DeadGrace: 2 * time.Second, RepairWait: time.Minute, Probe: time.Second, StallAfter: 3 * time.Minute, Sweep: 10 * time.Minute},
 	}
 }
@@ -89,6 +95,7 @@ func (c Config) filled() Config {
 	def(&c.Gossip, d.Gossip)
 	def(&c.Peer, d.Peer)
 	def(&c.Data, d.Data)
+	def(&c.Voters, d.Voters)
 	def(&c.Copies, d.Copies)
 	def(&c.Ack, d.Ack)
 	def(&c.Slots, d.Slots)
@@ -139,6 +146,9 @@ func (c Config) Validate() error {
 	}
 	if c.BootstrapExpect < 0 {
 		return fmt.Errorf("--bootstrap-expect %d: want how many nodes form the mesh together", c.BootstrapExpect)
+	}
+	if err := cluster.CheckVoters(c.Voters); err != nil {
+		return fmt.Errorf("--voters %w", err)
 	}
 	if c.Copies < 1 || c.Copies > 9 {
 		return fmt.Errorf("--copies %d: want 1 to 9", c.Copies)

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"malla/cluster"
 	"malla/httpapi"
 	"malla/node"
 )
@@ -36,14 +37,34 @@ type Node struct {
 }
 
 // New starts n nodes, each after the one before it is ready, and returns when
-// all are. A change is made to the configuration of each before it starts.
+// all are and as many vote as should: then one of three may be lost. A change is made to the configuration of each before it starts.
 func New(t testing.TB, n int, changes ...func(i int, cfg *node.Config)) *Mesh {
 	t.Helper()
 	m := &Mesh{t: t}
 	for range n {
 		m.Add(changes...)
 	}
+	m.WaitVotes()
 	return m
+}
+
+// WaitVotes waits until as many nodes vote as should: of two both, of three or
+// four three, else five.
+func (m *Mesh) WaitVotes() {
+	m.t.Helper()
+	want := []int{0, 1, 2, 3, 3, 5}[min(len(m.nodes), 5)]
+	Eventually(m.t, fmt.Sprint(want, " nodes vote"), 30*time.Second, func() error {
+		voters := 0
+		for _, s := range m.nodes[0].Nodes() {
+			if s.Role == string(cluster.Leader) || s.Role == string(cluster.Voter) {
+				voters++
+			}
+		}
+		if voters != want {
+			return fmt.Errorf("%d do", voters)
+		}
+		return nil
+	})
 }
 
 // Add starts one more node and waits until it is ready.
@@ -76,6 +97,7 @@ func Config(t testing.TB, name string) node.Config {
 	cfg.Timing.Raft = 500 * time.Millisecond
 	cfg.Timing.Probe = 500 * time.Millisecond
 	cfg.Timing.DeadGrace = time.Second
+	cfg.Timing.Vote, cfg.Timing.VoteStable = 100*time.Millisecond, 250*time.Millisecond
 	cfg.Timing.RepairWait = 5 * time.Second
 	return cfg
 }
