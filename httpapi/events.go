@@ -19,7 +19,7 @@ const (
 	maxStreams     = 2000                  // of events, on one node
 	maxOwnStreams  = 16                    // of one user, or of one network that is not signed in
 	publicJobs     = 50                    // newest jobs that who is not signed in hears of
-	calmTime       = 50 * time.Millisecond // between two looks at a state that changes fast
+	calmTime       = 50 * time.Millisecond // at least, between two looks at the state
 	eventDeadline  = 15 * time.Second      // for a reader to take what it was sent
 	statsTicks     = 2                     // ticks between figures of the workers
 	heartbeatTicks = 15                    // ticks between comments that keep connections open
@@ -119,6 +119,7 @@ func (s *stream) run() error {
 	tick := time.NewTicker(a.tick)
 	defer tick.Stop()
 	for n := 1; ; {
+		looked := time.Now()
 		view := a.cfg.State.View()
 		if !s.public && a.sessions.Ended(view, s.call.caller.User, s.call.caller.Session) {
 			return nil
@@ -134,7 +135,7 @@ func (s *stream) run() error {
 		case <-ctx.Done():
 			return nil
 		case <-changed:
-			if !pause(ctx.Done(), calmTime) {
+			if !pause(ctx.Done(), calmTime-time.Since(looked)) { // what comes alone is told at once
 				return nil
 			}
 		case <-tick.C:
