@@ -411,6 +411,43 @@ func TestWriteToAndFill(t *testing.T) {
 	}
 }
 
+func TestFilesOfLocalChunksAreNotCopied(t *testing.T) {
+	m := newMesh(t, 6, func(cfg *replica.Config) { cfg.Copies = 1 })
+	data := blobstest.Bytes(2*blobs.ChunkSize+5, 1)
+	ref, refs := m.nodes[0].store(data)
+	for name, c := range map[string]struct {
+		at    *node
+		most  int
+		files int
+	}{
+		"all here":        {m.nodes[0], 3, 3},
+		"more than asked": {m.nodes[0], 2, 1},
+		"somewhere else":  {m.outsider(refs), 3, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dst := filepath.Join(t.TempDir(), "input")
+			paths, err := c.at.FillFiles(t.Context(), ref, dst, c.most)
+			if err != nil || len(paths) != c.files || paths[0] != dst {
+				t.Fatalf("files %q, %v", paths, err)
+			}
+			var got []byte
+			for _, path := range paths {
+				part, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, part...)
+			}
+			if !bytes.Equal(got, data) {
+				t.Errorf("%d bytes of %d, or others", len(got), len(data))
+			}
+			if all, err := filepath.Glob(dst + "*"); err != nil || len(all) != c.files {
+				t.Errorf("files %q, %v", all, err)
+			}
+		})
+	}
+}
+
 func BenchmarkRead(b *testing.B) {
 	m := newMesh(b, 2, func(cfg *replica.Config) { cfg.Copies = 1 })
 	m.nodes[1].set(func(p *replica.Peer) { p.Weight = 0 })

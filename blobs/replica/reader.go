@@ -298,20 +298,54 @@ func (b *reader) dropAhead(n int) {
 // Fill writes the blob to a new file at dst, as another name of its chunk where
 // that is the only one and lies on the same disk: nobody may write to dst
 // afterwards. On an error there is no file.
-func (r *Replica) Fill(ctx context.Context, ref blobs.Ref, dst string) (err error) {
+func (r *Replica) Fill(ctx context.Context, ref blobs.Ref, dst string) error {
+	_, err := r.FillFiles(ctx, ref, dst, 1)
+	return err
+}
+
+// FillFiles is Fill into several files, whose bytes in a row are the blob's:
+// other names of its chunks where these are here and no more than most, so that
+// nothing is copied. The first file is dst, the others have names that begin so.
+func (r *Replica) FillFiles(ctx context.Context, ref blobs.Ref, dst string, most int) (paths []string, err error) {
 	b, err := r.Open(ctx, ref)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
-	if chunks := b.(*reader).manifest.Chunks; len(chunks) == 1 && r.cfg.Local.Link(ctx, chunks[0], dst) == nil {
-		return nil
+	if chunks := b.(*reader).manifest.Chunks; 0 < len(chunks) && len(chunks) <= most {
+		if paths, err := r.link(ctx, chunks, dst); err == nil {
+			return paths, nil
+		}
 	}
+	return []string{dst}, writeFile(dst, ref, b.(*reader))
+}
+
+// link makes other names of the chunks, or none.
+func (r *Replica) link(ctx context.Context, chunks []blobs.Ref, dst string) ([]string, error) {
+	var paths []string
+	for i, chunk := range chunks {
+		path := dst
+		if i > 0 {
+			path = fmt.Sprintf("%s.%d", dst, i)
+		}
+		if err := r.cfg.Local.Link(ctx, chunk, path); err != nil {
+			for _, made := range paths {
+				err = errors.Join(err, os.Remove(made))
+			}
+			return nil, err
+		}
+		paths = append(paths, path)
+	}
+	return paths, nil
+}
+
+// writeFile writes what b reads to a new file, or leaves none.
+func writeFile(dst string, ref blobs.Ref, b *reader) error {
 	f, err := os.OpenFile(dst, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = b.(*reader).WriteTo(f)
+	_, err = b.WriteTo(f)
 	if err = errors.Join(err, f.Close()); err != nil {
 		os.Remove(dst)
 		return fmt.Errorf("fill a file with %s: %w", ref.Short(), err)

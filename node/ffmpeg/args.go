@@ -2,6 +2,7 @@ package ffmpeg
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,9 +17,10 @@ const (
 // Params describe one conversion. Everything in it comes from malla: paths
 // that it made, an Info of its own probing, options that it parsed.
 type Params struct {
-	Input   string // absolute path
-	Output  string // absolute path; an older file there is replaced
-	Info    Info   // of Input
+	Input   string   // absolute path
+	More    []string // absolute paths of the files that continue Input, where it lies in several; at most [MaxFiles]-1
+	Output  string   // absolute path; an older file there is replaced
+	Info    Info     // of Input
 	Format  string
 	Options Options
 	Threads int  // of the decoder and of the encoder; below 1: all processors
@@ -47,6 +49,36 @@ func (p Params) orDefaults() Params {
 	return p
 }
 
+// MaxFiles is how many files an input may lie in: a child holds all of them
+// open.
+const MaxFiles = maxOpenFiles / 2
+
+// source is how ffmpeg is told where the input is.
+func (p Params) source() string {
+	if len(p.More) == 0 {
+		return "file:" + p.Input
+	}
+	return "concat:file:" + strings.Join(append([]string{p.Input}, p.More...), "|file:")
+}
+
+// inputs are the names of the input that a log must not tell.
+func (p Params) inputs() []string { return append([]string{p.source(), p.Input}, p.More...) }
+
+// checkInput refuses what could mean something else to ffmpeg.
+func (p Params) checkInput() error {
+	if len(p.More) >= MaxFiles {
+		return fmt.Errorf("ffmpeg: an input in %d files", len(p.More)+1)
+	}
+	err := checkPath(p.Input)
+	for _, path := range p.More {
+		err = errors.Join(err, checkPath(path))
+	}
+	if err == nil && len(p.More) > 0 && strings.Contains(p.Input+strings.Join(p.More, ""), "|") {
+		err = errPath
+	}
+	return err
+}
+
 var errPath = errors.New("ffmpeg: a path must be absolute and plain")
 
 // checkPath refuses paths that could mean something to ffmpeg. It is a second
@@ -71,6 +103,15 @@ func guards(c Container, decoders string) []string {
 		"-analyzeduration", "10M",
 		"-f", c.demuxer(),
 	}
+}
+
+// guards are those of the input.
+func (p Params) guards() []string {
+	args := guards(p.Info.Container, decodersFor(p.Info))
+	if len(p.More) > 0 {
+		args[1] += ",concat"
+	}
+	return args
 }
 
 // maxAlloc is the most that ffmpeg may ask for in one piece, in bytes.
@@ -147,7 +188,7 @@ func ConvertArgs(p Params) ([]string, error) {
 // prepare checks what is asked for and fills in every default, also those that
 // depend on the file and on the node.
 func prepare(p Params) (Params, settings, error) {
-	if err := errors.Join(checkPath(p.Input), checkPath(p.Output)); err != nil {
+	if err := errors.Join(p.checkInput(), checkPath(p.Output)); err != nil {
 		return p, settings{}, err
 	}
 	s, err := resolve(p.Format, p.Options)
@@ -199,6 +240,6 @@ func inputArgs(args []string, p Params, s settings) []string {
 	args = append(args, s.chip.before...)
 	args = append(args, "-threads", strconv.Itoa(p.Threads))
 	args = append(args, seekArgs(p.Info, s)...)
-	args = append(args, guards(p.Info.Container, decodersFor(p.Info))...)
-	return append(args, "-i", "file:"+p.Input)
+	args = append(args, p.guards()...)
+	return append(args, "-i", p.source())
 }

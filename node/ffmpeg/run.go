@@ -43,7 +43,7 @@ type making struct {
 
 // making is p's share of one ffmpeg.
 func (r *Runner) making(p Params, args []string) making {
-	m := making{args: args, output: p.Output, inputs: []string{p.Input}, threads: p.Threads, nice: p.niceness(),
+	m := making{args: args, output: p.Output, inputs: p.inputs(), threads: p.Threads, nice: p.niceness(),
 		memory: r.limits.memoryFor(p.Threads), maxBytes: p.MaxBytes, maxSeconds: p.MaxSeconds}
 	if p.Hardware != "" && r.limits.Memory == 0 {
 		m.memory = hardwareMemory

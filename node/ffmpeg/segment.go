@@ -108,8 +108,8 @@ func segmentArgs(p Params, x Index, s Segment) ([]string, error) {
 	}
 	args := append(global(1), "-threads", "1")
 	args = append(args, x.enter(s)...)
-	args = append(args, guards(p.Info.Container, decodersFor(p.Info))...)
-	args = append(args, "-i", "file:"+p.Input)
+	args = append(args, p.guards()...)
+	args = append(args, "-i", p.source())
 	args = append(args, onlySegment(videoArgs(p, set), x, s)...)
 	if set.video.Name == x264.Name {
 		args = append(args, "-x264-params", "stitchable=1") // same headers in all segments

@@ -26,7 +26,7 @@ func (w *Worker) assemble(ctx context.Context, t *try) (product, error) {
 	if err != nil {
 		return product{}, err
 	}
-	p := w.params(t, "", filepath.Join(t.dir, "out"))
+	p := w.params(t, "out")
 	report, err := w.run(ctx, t, func(progress func(ffmpeg.Progress)) (ffmpeg.Report, error) {
 		return w.cfg.FFmpeg.Assemble(ctx, p, index, join, progress)
 	})

@@ -10,18 +10,24 @@ import (
 	"malla/node/ffmpeg"
 )
 
-// input makes a file of the job's whole input.
-func (w *Worker) input(ctx context.Context, t *try, name string) (string, error) {
-	path := filepath.Join(t.dir, name)
+// input makes files of the job's whole input.
+func (w *Worker) input(ctx context.Context, t *try, name string) ([]string, error) {
 	ref := t.job.Input.Content.Blob.Ref
-	if err := w.cfg.Blobs.Fill(ctx, ref, path); err != nil {
-		return "", fmt.Errorf("read input %s: %w", ref.Short(), err)
+	paths, err := w.cfg.Blobs.FillFiles(ctx, ref, filepath.Join(t.dir, name), ffmpeg.MaxFiles)
+	if err != nil {
+		return nil, fmt.Errorf("read input %s: %w", ref.Short(), err)
 	}
-	return path, nil
+	return paths, nil
 }
 
-func (w *Worker) params(t *try, input, output string) ffmpeg.Params {
-	return ffmpeg.Params{Input: input, Output: output, Info: t.info, Format: t.job.Format, Options: t.options, Threads: w.cfg.Threads}
+// params are those of a conversion to the named file; without files of the
+// input it is not read.
+func (w *Worker) params(t *try, output string, input ...string) ffmpeg.Params {
+	p := ffmpeg.Params{Output: filepath.Join(t.dir, output), Info: t.info, Format: t.job.Format, Options: t.options, Threads: w.cfg.Threads}
+	if len(input) > 0 {
+		p.Input, p.More = input[0], input[1:]
+	}
+	return p
 }
 
 // convert makes the whole output of the job.
@@ -30,7 +36,7 @@ func (w *Worker) convert(ctx context.Context, t *try) (product, error) {
 	if err != nil {
 		return product{}, err
 	}
-	p := w.params(t, in, filepath.Join(t.dir, "out"))
+	p := w.params(t, "out", in...)
 	report, err := w.run(ctx, t, func(progress func(ffmpeg.Progress)) (ffmpeg.Report, error) {
 		return w.cfg.FFmpeg.Convert(ctx, p, progress)
 	})
@@ -66,7 +72,7 @@ func (w *Worker) audio(ctx context.Context, t *try) (product, error) {
 	if err != nil {
 		return product{}, err
 	}
-	p := w.params(t, in, filepath.Join(t.dir, "rest"))
+	p := w.params(t, "rest", in...)
 	report, err := w.run(ctx, t, func(progress func(ffmpeg.Progress)) (ffmpeg.Report, error) {
 		return w.cfg.FFmpeg.Audio(ctx, p, progress)
 	})

@@ -21,11 +21,11 @@ func (w *Worker) segment(ctx context.Context, t *try) (product, error) {
 	report, out, err := w.fromPart(ctx, t, index, seg)
 	if errors.Is(err, errHole) && ctx.Err() == nil {
 		w.log.Info("a segment needs more of its input than foreseen: the whole is read", "job", t.job.ID, "task", t.task.ID, "err", logText(err))
-		var in string
+		var in []string
 		if in, err = w.input(ctx, t, "whole"); err != nil {
 			return product{}, err
 		}
-		report, out, err = w.encode(ctx, t, index, seg, in)
+		report, out, err = w.encode(ctx, t, index, seg, in...)
 	}
 	if err != nil {
 		return product{}, err
@@ -45,7 +45,7 @@ func (w *Worker) fromPart(ctx context.Context, t *try, index ffmpeg.Index, seg f
 		if err != nil {
 			return ffmpeg.Report{}, "", err
 		}
-		return w.encode(ctx, t, index, seg, in)
+		return w.encode(ctx, t, index, seg, in...)
 	}
 	in, err := fillSparse(ctx, w.cfg.Blobs, blob.Ref, filepath.Join(t.dir, "part"), index.Needs(seg))
 	if err != nil {
@@ -59,8 +59,8 @@ func (w *Worker) fromPart(ctx context.Context, t *try, index ffmpeg.Index, seg f
 }
 
 // encode runs the encoder over a range of the input.
-func (w *Worker) encode(ctx context.Context, t *try, index ffmpeg.Index, seg ffmpeg.Segment, in string) (ffmpeg.Report, string, error) {
-	p := w.params(t, in, filepath.Join(t.dir, "segment"))
+func (w *Worker) encode(ctx context.Context, t *try, index ffmpeg.Index, seg ffmpeg.Segment, in ...string) (ffmpeg.Report, string, error) {
+	p := w.params(t, "segment", in...)
 	p.Threads = 1
 	report, err := w.run(ctx, t, func(progress func(ffmpeg.Progress)) (ffmpeg.Report, error) {
 		return w.cfg.FFmpeg.Segment(ctx, p, index, seg, progress)

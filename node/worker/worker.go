@@ -56,6 +56,9 @@ type Blobs interface {
 	Reserve(n int64) (release func(), err error)
 	// Fill makes a file of the blob at path.
 	Fill(ctx context.Context, ref blobs.Ref, path string) error
+	// FillFiles makes at most so many files, path being the first, that have
+	// the blob's bytes in a row. Nobody may write to them.
+	FillFiles(ctx context.Context, ref blobs.Ref, path string, most int) ([]string, error)
 	// Open reads any part of the blob.
 	Open(ctx context.Context, ref blobs.Ref) (blobs.Reader, error)
 }

@@ -145,6 +145,10 @@ func (m *mesh) Fill(_ context.Context, ref blobs.Ref, path string) error {
 	return os.WriteFile(path, data, 0o600)
 }
 
+func (m *mesh) FillFiles(ctx context.Context, ref blobs.Ref, path string, _ int) ([]string, error) {
+	return []string{path}, m.Fill(ctx, ref, path)
+}
+
 // keep makes bytes a blob of the mesh.
 func (m *mesh) keep(data []byte) blobs.Blob {
 	m.mu.Lock()
