@@ -29,6 +29,8 @@ var version = ""
 type program struct {
 	Serve   serveCmd         `cmd:"" help:"Run a node of the mesh."`
 	Fsck    fsckCmd          `cmd:"" help:"Check the data directory of a node that does not run."`
+	Recover recoverCmd       `cmd:"" help:"Make a mesh of one node whose mesh lost most of its nodes for good."`
+	Check   checkLogCmd      `cmd:"" name:"check-log" hidden:""`
 	Secret  secretCmd        `cmd:"" help:"Print a new secret for a mesh."`
 	Version kong.VersionFlag `help:"Print the version and end."`
 
@@ -78,6 +80,7 @@ type serveCmd struct {
 	Data            string   `default:"data" env:"MALLA_DATA" placeholder:"DIR" help:"Directory of everything that the node keeps."`
 	Join            []string `env:"MALLA_JOIN" placeholder:"HOST:PORT" help:"Gossip addresses of nodes of the mesh to join."`
 	BootstrapExpect int      `env:"MALLA_BOOTSTRAP_EXPECT" placeholder:"N" help:"N nodes started with the same command line form one mesh."`
+	Rejoin          bool     `help:"Put a damaged log aside, or that of a mesh that was recovered elsewhere, and get everything from the other nodes again. The node keeps its id and its files, and has no vote until it has caught up. Give it once."`
 	SecretFile      string   `env:"MALLA_SECRET_FILE" placeholder:"FILE" help:"File with the mesh's secret, 64 hex digits, readable by its owner alone. Or set MALLA_SECRET. Without either a new mesh makes one in DIR/secret."`
 	Voters          int      `default:"5" env:"MALLA_VOTERS" help:"Nodes whose votes count, where there are as many: 1, 3, 5 or 7. The others have the whole state and stand by. Give all nodes the same."`
 	Copies          int      `default:"3" env:"MALLA_COPIES" help:"Copies of every chunk, on different nodes."`
@@ -163,6 +166,7 @@ func (c serveCmd) config() (node.Config, error) {
 	cfg.HTTP, cfg.Gossip, cfg.Peer, cfg.Advertise, cfg.Data = c.HTTP, c.Gossip, c.Peer, c.Advertise, c.Data
 	cfg.BootstrapExpect, cfg.Voters, cfg.SecretFile, cfg.Copies = c.BootstrapExpect, c.Voters, c.SecretFile, c.Copies
 	cfg.Name, cfg.Zone, cfg.PublicURL, cfg.Signup = c.Name, c.Zone, c.PublicURL, node.Signup(c.Signup)
+	cfg.Rejoin, cfg.CheckLog = c.Rejoin, checkLog()
 	cfg.Reserve, cfg.MetricsToken, cfg.Version = reserve, c.MetricsToken, buildVersion()
 	cfg.ScrubEvery, cfg.Capacity, cfg.Ack = scrub, capacity, node.Ack(c.Ack)
 	if scrub == 0 {

@@ -5,8 +5,6 @@ import (
 	"sync"
 
 	"github.com/hashicorp/raft"
-
-	"malla/cluster/state"
 )
 
 // An announcer tells the followers at once what was committed. Raft's leader
@@ -16,14 +14,14 @@ import (
 // AppendEntries without entries behind the last committed one; no follower can
 // tell the difference, and it may be lost, late or sent twice.
 type announcer struct {
-	header raft.RPCHeader
-	send   func(raft.ServerID, raft.ServerAddress, *raft.AppendEntriesRequest, *raft.AppendEntriesResponse) error
-	sends  sync.WaitGroup
+	send  func(raft.ServerID, raft.ServerAddress, *raft.AppendEntriesRequest, *raft.AppendEntriesResponse) error
+	sends sync.WaitGroup
 
 	mu        sync.Mutex // guards the fields below
 	closed    bool
-	term      uint64 // in which this node led when a follower last took entries from it
-	committed uint64 // index of an entry of that term
+	header    raft.RPCHeader // of raft's messages of that term
+	term      uint64         // in which this node led when a follower last took entries from it
+	committed uint64         // index of an entry of that term
 	followers map[raft.ServerID]*follower
 }
 
@@ -35,12 +33,8 @@ type follower struct {
 	busy    bool   // it is being told
 }
 
-func newAnnouncer(id state.NodeID, send func(raft.ServerID, raft.ServerAddress, *raft.AppendEntriesRequest, *raft.AppendEntriesResponse) error) *announcer {
-	return &announcer{
-		header:    raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(id), Addr: []byte(id)},
-		send:      send,
-		followers: make(map[raft.ServerID]*follower),
-	}
+func newAnnouncer(send func(raft.ServerID, raft.ServerAddress, *raft.AppendEntriesRequest, *raft.AppendEntriesResponse) error) *announcer {
+	return &announcer{send: send, followers: make(map[raft.ServerID]*follower)}
 }
 
 // sent notes that raft sent req as the leader of its term and the follower
@@ -49,7 +43,7 @@ func (a *announcer) sent(id raft.ServerID, address raft.ServerAddress, req *raft
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if req.Term > a.term {
-		a.term, a.committed = req.Term, 0
+		a.term, a.committed, a.header = req.Term, 0, req.RPCHeader
 		clear(a.followers)
 	}
 	if req.Term < a.term {

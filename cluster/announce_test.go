@@ -12,7 +12,7 @@ import (
 // TestWhatIsAnnounced goes through what a leader may say, and when.
 func TestWhatIsAnnounced(t *testing.T) {
 	took := func(term uint64, indexes ...uint64) *raft.AppendEntriesRequest {
-		req := &raft.AppendEntriesRequest{Term: term}
+		req := &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ID: []byte("a")}, Term: term}
 		for _, i := range indexes {
 			req.Entries = append(req.Entries, &raft.Log{Index: i, Term: term})
 		}
@@ -45,7 +45,7 @@ func TestWhatIsAnnounced(t *testing.T) {
 			a.sent("b", "b", took(3))
 		}, []string{"b: term 3, 8 of term 3 is committed"}},
 		{"nor what raft has said already", func(a *announcer) {
-			a.sent("b", "b", &raft.AppendEntriesRequest{Term: 3, LeaderCommitIndex: 8, Entries: []*raft.Log{{Index: 9}}})
+			a.sent("b", "b", &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ID: []byte("a")}, Term: 3, LeaderCommitIndex: 8, Entries: []*raft.Log{{Index: 9}}})
 			a.commit(8, 3)
 		}, nil},
 		{"an entry of an earlier leader is none of this one's to announce", func(a *announcer) {
@@ -73,7 +73,7 @@ func TestWhatIsAnnounced(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			said := make(chan string, 9)
-			a := newAnnouncer("a", func(_ raft.ServerID, to raft.ServerAddress, req *raft.AppendEntriesRequest, _ *raft.AppendEntriesResponse) error {
+			a := newAnnouncer(func(_ raft.ServerID, to raft.ServerAddress, req *raft.AppendEntriesRequest, _ *raft.AppendEntriesResponse) error {
 				if string(req.ID) != "a" || len(req.Entries) > 0 || req.LeaderCommitIndex != req.PrevLogEntry {
 					t.Errorf("%+v", req)
 				}

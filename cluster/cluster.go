@@ -25,7 +25,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
@@ -52,6 +51,7 @@ type Config struct {
 	Join            []string // gossip addresses of nodes of the mesh
 	BootstrapExpect int      // so many nodes make the mesh together; up to 1: this one alone, unless it joins
 	Voters          int      // so many nodes vote where there are as many, see CheckVoters; 5. The leader's counts
+	Rejoin          bool     // put the log aside and get everything from the other nodes again, once
 
 	Link  *transport.Link // opened and served by the owner; handlers are added to it by New
 	State *state.State
@@ -61,6 +61,8 @@ type Config struct {
 	Metrics prometheus.Registerer // where raft's and the gossip's metrics go; nil: nowhere
 	Timing  Timing
 	Limits  Limits
+	// CheckLog calls CheckLog(dir), if possible in another process; nil: here.
+	CheckLog func(dir string) (aside []string, err error)
 	// Reach tells whether gossip may be sent to an address, for tests that
 	// cut nodes apart; nil: it may. The link has its own seam.
 	Reach func(addr string) bool
@@ -103,6 +105,9 @@ func (c *Config) fill() {
 	def(&c.Limits.Trailing, 10240)
 	def(&c.Limits.Interval, time.Minute)
 	def(&c.Logger, slog.New(slog.DiscardHandler))
+	if c.CheckLog == nil {
+		c.CheckLog = CheckLog
+	}
 }
 
 func def[T comparable](field *T, value T) {
@@ -120,6 +125,7 @@ type Cluster struct {
 	raft   *agreement
 	lead   *leadership
 	found  founding
+	back   comeback   // used by enter alone
 	admits sync.Mutex // one change of the raft configuration at a time
 	voters electorate
 	fatal  chan error
@@ -144,8 +150,8 @@ func New(cfg Config) (*Cluster, error) {
 	if err := CheckVoters(cfg.Voters); err != nil {
 		return nil, fmt.Errorf("voters: %w", err)
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the directory of the log: %w", err)
+	if err := mkdir(cfg.Dir); err != nil {
+		return nil, err
 	}
 	if cfg.Metrics != nil {
 		if err := registerMetrics(cfg.Metrics); err != nil {
@@ -159,9 +165,13 @@ func New(cfg Config) (*Cluster, error) {
 	if c.gossip, err = openGossip(&c.cfg); err != nil {
 		return nil, err
 	}
+	if err := c.cfg.putAside(len(c.gossip.known.all()) > 0); err != nil {
+		return nil, errors.Join(err, c.gossip.close())
+	}
 	if c.raft, err = openAgreement(&c.cfg, c.fail); err != nil {
 		return nil, errors.Join(err, c.gossip.close())
 	}
+	c.gossip.say(func(m *meta) { m.generation = c.raft.generation.Load() })
 	c.lead = newLeadership(cfg.ID, c.log, c.gossip.table.changed)
 	cfg.Link.SetResolver(c.address)
 	cfg.Link.Admit(transport.Admission{Key: c.keyOf, Member: c.isMember})
@@ -188,6 +198,7 @@ func (c *Cluster) Start() error {
 	c.loops.Go(func() { c.Leading(c.ctx, c.raise) })
 	c.loops.Go(func() { c.Leading(c.ctx, c.keepVoters) })
 	c.loops.Go(func() { c.tellStrength(c.ctx) })
+	c.loops.Go(func() { c.watchGenerations(c.ctx) })
 	return nil
 }
 

@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -169,9 +170,10 @@ func TestAFollowersWordWaitsForTheLeadersDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer trans.Close()
+	gate := newGate(trans, new(atomic.Uint64))
+	defer gate.Close()
 	disk := slowDisk{raft.NewInmemStore(), make(chan error)}
-	leader := carefulTransport{trans, "a", newEagerLog(disk, func() bool { return true }), newAnnouncer("a", trans.AppendEntries), newAcks()}
+	leader := carefulTransport{gate, "a", newEagerLog(disk, func() bool { return true }), newAnnouncer(trans.AppendEntries), newAcks()}
 	if err := leader.logs.StoreLogs(commands(1, 1)); err != nil {
 		t.Fatal(err)
 	}

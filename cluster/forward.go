@@ -30,6 +30,7 @@ const (
 // leader answers; it never passes them on, so a request makes one hop.
 const (
 	pathJoin    = "/cluster/join"    // any member: let me in
+	pathRejoin  = "/cluster/rejoin"  // any member: I lost my log
 	pathPromise = "/cluster/promise" // any node: make a mesh with me and nobody else
 
 	pathStanding = "/cluster/standing" // any node: how far is your log?
@@ -37,6 +38,7 @@ const (
 	pathPropose = "/cluster/propose"
 	pathIndex   = "/cluster/index"
 	pathAdmit   = "/cluster/admit"
+	pathReadmit = "/cluster/readmit"
 	pathRemove  = "/cluster/remove"
 )
 
@@ -216,6 +218,7 @@ func (c *Cluster) handle() {
 		pathPropose: c.apply,
 		pathIndex:   c.readIndex,
 		pathAdmit:   c.admit,
+		pathReadmit: c.readmit,
 		pathRemove:  c.remove,
 	} {
 		c.cfg.Link.Handle("POST "+path, c.answering(func(ctx context.Context, _ state.NodeID, body []byte) (state.Result, error) {
@@ -226,6 +229,7 @@ func (c *Cluster) handle() {
 		}))
 	}
 	c.cfg.Link.HandleAny("POST "+pathJoin, c.answering(c.letIn))
+	c.cfg.Link.HandleAny("POST "+pathRejoin, c.answering(c.letBack))
 	c.cfg.Link.HandleAny("POST "+pathPromise, c.answering(c.promise))
 	c.cfg.Link.Handle("GET "+pathStanding, http.HandlerFunc(c.serveStanding))
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"malla/cluster/state"
@@ -49,6 +50,9 @@ const (
 	unmarked mark = ""
 	joining  mark = "joining" // it may be in the configuration of a mesh
 	joined   mark = "joined"  // it was in it
+
+	rejoining mark = "rejoining" // it was in it, and gets the lost log from the others: what it voted for is not known
+	rejoined  mark = "rejoined"  // joined, and the last start was with --rejoin
 )
 
 func markPath(dir string) string { return filepath.Join(dir, "mesh") }
@@ -62,7 +66,7 @@ func readMark(dir string) (mark, error) {
 		return unmarked, fmt.Errorf("read whether this node is in a mesh: %w", err)
 	}
 	switch m := mark(strings.TrimSpace(string(text))); m {
-	case joining, joined:
+	case joining, joined, rejoining, rejoined:
 		return m, nil
 	}
 	return joined, nil // damaged: the careful reading
@@ -71,6 +75,32 @@ func readMark(dir string) (mark, error) {
 func writeMark(dir string, m mark) error {
 	if err := writeFile(markPath(dir), []byte(m+"\n")); err != nil {
 		return fmt.Errorf("note that this node is in a mesh: %w", err)
+	}
+	return nil
+}
+
+func generationPath(dir string) string { return filepath.Join(dir, "generation") }
+
+// readGeneration returns which mesh a node belongs to among those that were
+// made of each other by [Recover]: the newest is the largest, the first is 0.
+func readGeneration(dir string) (uint64, error) {
+	text, err := os.ReadFile(generationPath(dir))
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read the generation of the mesh: %w", err)
+	}
+	generation, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("the file %s is damaged: want a number", generationPath(dir))
+	}
+	return generation, nil
+}
+
+func writeGeneration(dir string, generation uint64) error {
+	if err := writeFile(generationPath(dir), fmt.Appendln(nil, generation)); err != nil {
+		return fmt.Errorf("note the generation of the mesh: %w", err)
 	}
 	return nil
 }
@@ -91,6 +121,11 @@ func writeFile(path string, content []byte) error {
 	if err := os.Rename(tmp.Name(), path); err != nil {
 		return err
 	}
+	return syncDir(dir)
+}
+
+// syncDir makes the names in a directory survive a power cut.
+func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

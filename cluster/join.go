@@ -48,14 +48,14 @@ func (c *Cluster) member() bool { return c.raft.roles()[c.cfg.ID] != "" }
 // record in the agreed state right from then on.
 func (c *Cluster) enter(ctx context.Context) {
 	noise := rate.Sometimes{First: 1, Interval: 10 * time.Second}
-	for !c.member() {
+	for !c.member() || c.raft.mark == rejoining {
 		changed := c.Changed()
 		why, err := c.tryEnter(ctx)
 		if err != nil {
 			c.fail(err)
 			return
 		}
-		if c.member() {
+		if c.member() && c.raft.mark != rejoining {
 			break
 		}
 		if why != "" {
@@ -72,7 +72,7 @@ func (c *Cluster) enter(ctx context.Context) {
 		c.fail(err)
 		return
 	}
-	if c.raft.mark != joined {
+	if c.raft.mark != joined && c.raft.mark != rejoined {
 		if err := writeMark(c.cfg.Dir, joined); err != nil {
 			c.fail(err)
 			return
@@ -99,7 +99,7 @@ func (c *Cluster) checkLone(ctx context.Context) error {
 	for {
 		changed := c.Changed()
 		for _, p := range c.gossip.table.living() {
-			if p.meta.id != c.cfg.ID && p.meta.joined && c.raft.roles()[p.meta.id] == "" {
+			if p.meta.id != c.cfg.ID && p.meta.joined && p.meta.generation >= c.raft.generation.Load() && c.raft.roles()[p.meta.id] == "" {
 				return fmt.Errorf("this data directory is a mesh of its own, and %s is in another: start with an empty data directory to join that one, or without --join to stay alone", p.meta.name)
 			}
 		}
@@ -115,11 +115,17 @@ func (c *Cluster) checkLone(ctx context.Context) error {
 // it may. It returns what it waits for. An error means that waiting is no use.
 func (c *Cluster) tryEnter(ctx context.Context) (why string, err error) {
 	var inMesh, free []state.NodeID
+	newest := uint64(0) // generation: the mesh before it was recovered may still be there
 	for _, p := range c.gossip.table.living() {
 		switch {
 		case p.meta.id == c.cfg.ID:
 		case p.meta.joined:
-			inMesh = append(inMesh, p.meta.id)
+			if p.meta.generation > newest {
+				newest, inMesh = p.meta.generation, nil
+			}
+			if p.meta.generation == newest {
+				inMesh = append(inMesh, p.meta.id)
+			}
 		case int(p.meta.expect) == c.cfg.BootstrapExpect:
 			free = append(free, p.meta.id)
 		default:
@@ -128,6 +134,12 @@ func (c *Cluster) tryEnter(ctx context.Context) (why string, err error) {
 	}
 	switch {
 	case len(inMesh) > 0:
+		if why, err := c.adopt(newest); why != "" || err != nil {
+			return why, err
+		}
+		if c.raft.mark == rejoining {
+			return c.rejoin(ctx, inMesh[rand.IntN(len(inMesh))])
+		}
 		return c.join(ctx, inMesh[rand.IntN(len(inMesh))])
 	case c.raft.before || c.raft.mark != unmarked:
 		return "this node was in a mesh before, and waits for a node of it; name one with --join", nil

@@ -160,7 +160,7 @@ func TestNoSecondMeshByAccident(t *testing.T) {
 	if err := os.RemoveAll(log); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.tryStart(n); err == nil || !strings.Contains(err.Error(), log) || !strings.Contains(err.Error(), "empty data directory") {
+	if err := m.tryStart(n); err == nil || !strings.Contains(err.Error(), log) || !strings.Contains(err.Error(), "--rejoin") {
 		t.Errorf("a node whose log is gone: %v", err)
 	}
 

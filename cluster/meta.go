@@ -34,6 +34,8 @@ type meta struct {
 	name     string
 	zone     string
 	version  string
+
+	generation uint64 // of the mesh that it is in; see gate
 }
 
 const metaVersion = 1
@@ -41,10 +43,11 @@ const metaVersion = 1
 const (
 	flagJoined = 1 << iota
 	flagLeaving
+	flagRecovered // the generation follows the texts
 )
 
 // encode writes: version 1, flags 1, expect 1, epoch 8, ports 2+2, then the
-// texts, each after its length in a byte.
+// texts, each after its length in a byte, then the generation 8 if it is not 0.
 func (m meta) encode() []byte {
 	var flags byte
 	if m.joined {
@@ -53,6 +56,9 @@ func (m meta) encode() []byte {
 	if m.leaving {
 		flags |= flagLeaving
 	}
+	if m.generation != 0 {
+		flags |= flagRecovered
+	}
 	out := []byte{metaVersion, flags, m.expect}
 	out = binary.BigEndian.AppendUint64(out, m.epoch)
 	out = binary.BigEndian.AppendUint16(out, m.httpPort)
@@ -60,6 +66,9 @@ func (m meta) encode() []byte {
 	for _, text := range []string{m.host, m.name, m.zone, m.version} {
 		out = append(out, byte(len(text)))
 		out = append(out, text...)
+	}
+	if m.generation != 0 {
+		out = binary.BigEndian.AppendUint64(out, m.generation)
 	}
 	return out
 }
@@ -95,6 +104,7 @@ func decodeMeta(id string, in []byte) (meta, error) {
 		httpPort: binary.BigEndian.Uint16(in[11:]),
 		peerPort: binary.BigEndian.Uint16(in[13:]),
 	}
+	recovered := in[1]&flagRecovered != 0
 	in = in[fixed:]
 	for _, text := range []*string{&m.host, &m.name, &m.zone, &m.version} {
 		if len(in) == 0 || len(in) < 1+int(in[0]) {
@@ -102,6 +112,12 @@ func decodeMeta(id string, in []byte) (meta, error) {
 		}
 		*text = string(in[1 : 1+in[0]])
 		in = in[1+in[0]:]
+	}
+	if recovered {
+		if len(in) < 8 {
+			return meta{}, errMeta
+		}
+		m.generation = binary.BigEndian.Uint64(in)
 	}
 	return m, nil
 }

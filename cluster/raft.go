@@ -42,9 +42,12 @@ type agreement struct {
 	machine *machine
 	tell    *announcer // nil before start
 	acks    *acks
+	gate    *gate
 	mark    mark // at start
 	before  bool // this node took part in an agreement before it was started
 	current atomic.Pointer[raft.Raft]
+
+	generation atomic.Uint64 // of the mesh; 0 before it was recovered for the first time
 }
 
 // raft is nil before start; requests of other nodes may come earlier.
@@ -54,11 +57,25 @@ func (a *agreement) raft() *raft.Raft { return a.current.Load() }
 // node runs it has an exclusive lock on that file (flock).
 func LogFile(dir string) string { return filepath.Join(dir, "raft", "raft.db") }
 
+func mkdir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the directory of the log: %w", err)
+	}
+	return nil
+}
+
 // openAgreement opens the files.
 func openAgreement(cfg *Config, fail func(error)) (*agreement, error) {
 	dir := filepath.Dir(LogFile(cfg.Dir))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the directory of the log: %w", err)
+	if err := mkdir(dir); err != nil {
+		return nil, err
+	}
+	aside, err := cfg.CheckLog(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range aside {
+		cfg.Logger.Warn("a snapshot is damaged and not needed: put it aside", "path", path)
 	}
 	bolt, err := raftboltdb.New(raftboltdb.Options{
 		Path: LogFile(cfg.Dir),
@@ -67,7 +84,7 @@ func openAgreement(cfg *Config, fail func(error)) (*agreement, error) {
 		BoltOptions: &bbolt.Options{Timeout: lockTimeout, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType},
 	})
 	if errors.Is(err, bbolterrors.ErrTimeout) {
-		return nil, fmt.Errorf("another node is running with the data directory %s: stop it, or give this one its own", cfg.Dir)
+		return nil, inUse(cfg.Dir)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open the log in %s: %w", dir, err)
@@ -75,7 +92,7 @@ func openAgreement(cfg *Config, fail func(error)) (*agreement, error) {
 	a := &agreement{
 		id: cfg.ID, link: cfg.Link, bolt: bolt,
 		stable:  &voteStore{StableStore: bolt},
-		machine: &machine{state: cfg.State, fail: fail},
+		machine: &machine{state: cfg.State, fail: fail, committed: func(index, term uint64) {}, configured: func() {}},
 		acks:    newAcks(),
 	}
 	if err := a.read(cfg, dir, fail); err != nil {
@@ -85,7 +102,7 @@ func openAgreement(cfg *Config, fail func(error)) (*agreement, error) {
 }
 
 func (a *agreement) read(cfg *Config, dir string, fail func(error)) (err error) {
-	timed := &timedLog{LogStore: a.bolt, patience: diskTimeout, fail: fail}
+	timed := &timedLog{LogStore: &sealedLog{a.bolt, fail}, patience: diskTimeout, fail: fail}
 	a.eager = newEagerLog(timed, a.followed)
 	if a.logs, err = raft.NewLogCache(cachedLogs, a.eager); err != nil {
 		return fmt.Errorf("open the log in %s: %w", dir, err)
@@ -99,12 +116,14 @@ func (a *agreement) read(cfg *Config, dir string, fail func(error)) (err error) 
 	if a.mark, err = readMark(cfg.Dir); err != nil {
 		return err
 	}
-	if a.mark == joined && !a.before {
+	if (a.mark == joined || a.mark == rejoined) && !a.before {
 		// With an empty log it could vote for a leader that lacks what it
 		// has confirmed itself.
-		return fmt.Errorf("this node was in a mesh, but its log in %s is gone: start it as a new node, with an empty data directory", dir)
+		return fmt.Errorf("this node was in a mesh, but its log in %s is gone: %s", dir, cure)
 	}
-	return nil
+	generation, err := readGeneration(cfg.Dir)
+	a.generation.Store(generation)
+	return err
 }
 
 // start begins to take part.
@@ -127,11 +146,16 @@ func (a *agreement) start(cfg *Config) error {
 		Timeout:         rpcTimeout,
 		Logger:          log,
 	})
-	a.tell = newAnnouncer(a.id, trans.AppendEntries)
+	a.gate = newGate(trans, &a.generation)
+	if a.mark == rejoining {
+		a.gate.open.Store(gateClosed)
+		conf.HeartbeatTimeout, conf.ElectionTimeout = noElection, noElection
+	}
+	a.tell = newAnnouncer(trans.AppendEntries)
 	a.machine.committed = a.tell.commit
-	r, err := raft.NewRaft(conf, a.machine, a.logs, a.stable, a.snaps, carefulTransport{trans, a.id, a.eager, a.tell, a.acks})
+	r, err := raft.NewRaft(conf, a.machine, a.logs, a.stable, a.snaps, carefulTransport{a.gate, a.id, a.eager, a.tell, a.acks})
 	if err != nil {
-		return errors.Join(fmt.Errorf("start to agree: %w", cmp.Or(a.machine.tooOld, err)), trans.Close())
+		return errors.Join(fmt.Errorf("start to agree: %w", cmp.Or(a.machine.tooOld, err)), a.gate.Close())
 	}
 	a.current.Store(r)
 	return nil
@@ -139,9 +163,7 @@ func (a *agreement) start(cfg *Config) error {
 
 // bootstrap makes a mesh of this node alone.
 func (a *agreement) bootstrap() error {
-	return a.raft().BootstrapCluster(raft.Configuration{Servers: []raft.Server{
-		{Suffrage: raft.Voter, ID: raft.ServerID(a.id), Address: raft.ServerAddress(a.id)},
-	}}).Error()
+	return a.raft().BootstrapCluster(a.alone()).Error()
 }
 
 // roles are the nodes of the configuration: node -> Voter or Nonvoter.
@@ -233,7 +255,7 @@ func await(ctx context.Context, ask func() raft.Future) error {
 // what the followers took, and writes down who takes this node for the leader,
 // for reads.
 type carefulTransport struct {
-	*raft.NetworkTransport
+	*gate
 	id   state.NodeID
 	logs *eagerLog
 	tell *announcer

@@ -3,6 +3,7 @@ package cluster
 import (
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"sync"
 	"time"
 
@@ -26,7 +27,7 @@ const (
 	voteCandKey = "LastVoteCand"
 )
 
-var voteKey = []byte("malla/vote") // term 8, then the candidate
+var voteKey = []byte("malla/vote") // term 8, the candidate, CRC32C 4; older versions wrote no checksum
 
 // SetUint64 implements raft.StableStore.
 func (s *voteStore) SetUint64(key []byte, val uint64) error {
@@ -46,7 +47,8 @@ func (s *voteStore) Set(key, val []byte) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.StableStore.Set(voteKey, append(binary.BigEndian.AppendUint64(nil, s.term), val...))
+	record := append(binary.BigEndian.AppendUint64(nil, s.term), val...)
+	return s.StableStore.Set(voteKey, binary.BigEndian.AppendUint32(record, crc32.Checksum(record, castagnoli)))
 }
 
 // GetUint64 implements raft.StableStore.
@@ -77,6 +79,9 @@ func (s *voteStore) vote() ([]byte, error) {
 	record, err := s.StableStore.Get(voteKey)
 	if err == nil && len(record) < 8 {
 		err = raftboltdb.ErrKeyNotFound
+	}
+	if n := len(record) - 4; n >= 8 && binary.BigEndian.Uint32(record[n:]) == crc32.Checksum(record[:n], castagnoli) {
+		record = record[:n]
 	}
 	return record, err
 }

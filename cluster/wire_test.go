@@ -16,6 +16,7 @@ func TestMetaSurvivesTheGossip(t *testing.T) {
 	full := meta{
 		id: someID, epoch: math.MaxUint64, joined: true, leaving: true, expect: 255, httpPort: 65535, peerPort: 7947,
 		host: strings.Repeat("h", maxHost), name: strings.Repeat("n", maxName), zone: strings.Repeat("z", maxZone), version: strings.Repeat("v", maxText),
+		generation: math.MaxUint64,
 	}
 	for name, m := range map[string]meta{"empty": {id: someID}, "with everything as long as it may be": full} {
 		if err := m.check(); err != nil {

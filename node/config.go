@@ -28,6 +28,7 @@ type Config struct {
 	Join            []string // gossip addresses of nodes of the mesh
 	BootstrapExpect int      // so many nodes form the mesh together; 0 and 1: this one alone
 	Voters          int      // so many nodes vote where there are as many: 1, 3, 5 or 7
+	Rejoin          bool     // put the log aside and get it from the other nodes again, once
 
 	Secret     string // 64 hex digits, after a rotation with the name of the mesh before them
 	SecretFile string // a file with it, readable by its owner alone
@@ -47,6 +48,8 @@ type Config struct {
 
 	Version string
 	Logger  *slog.Logger
+
+	CheckLog func(dir string) (aside []string, err error) // looks at the log at the start, as CheckLogIn makes it; nil: in this process
 
 	Timing Timing
 }

@@ -155,7 +155,7 @@ func (n *Node) openMesh() error {
 	n.cluster, err = cluster.New(cluster.Config{
 		ID: n.id, Name: n.name, Zone: n.cfg.Zone, Capacity: n.capacity(), Version: n.cfg.Version, Dir: clusterDir(n.cfg.Data),
 		Secrets: n.secrets, Gossip: n.cfg.Gossip, Advertise: n.cfg.Advertise, HTTP: n.public.Addr().String(),
-		Join: n.cfg.Join, BootstrapExpect: n.cfg.BootstrapExpect, Voters: n.cfg.Voters,
+		Join: n.cfg.Join, BootstrapExpect: n.cfg.BootstrapExpect, Voters: n.cfg.Voters, Rejoin: n.cfg.Rejoin, CheckLog: n.cfg.CheckLog,
 		Link: n.link, State: n.state, Work: n.work, Logger: n.log, Metrics: n.metrics,
 		Timing: cluster.Timing{
 			Raft: n.cfg.Timing.Raft, Probe: n.cfg.Timing.Probe,

@@ -112,6 +112,10 @@ func (s *State) Apply(index uint64, data []byte) (Result, error) {
 	return Result{Index: index, ID: id}, nil
 }
 
+// Skip makes the state's index n larger without an entry, for a state that
+// goes on in another log.
+func (s *State) Skip(n uint64) { s.publish(s.database(), s.Index()+n) }
+
 func (s *State) database() *memdb.MemDB {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

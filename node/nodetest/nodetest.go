@@ -73,7 +73,9 @@ func (m *Mesh) Add(changes ...func(i int, cfg *node.Config)) *Node {
 	i := len(m.nodes)
 	cfg := Config(m.t, fmt.Sprint("node", i+1))
 	for _, other := range m.nodes {
-		cfg.Join = append(cfg.Join, other.GossipAddr())
+		if other.Node != nil {
+			cfg.Join = append(cfg.Join, other.GossipAddr())
+		}
 	}
 	for _, change := range changes {
 		change(i, &cfg)
@@ -170,6 +172,9 @@ func (nd *Node) Stop() {
 	}
 	nd.Node = nil
 }
+
+// Change changes the configuration of the node's next start.
+func (nd *Node) Change(change func(cfg *node.Config)) { change(&nd.cfg) }
 
 // Restart starts a node again that was killed or stopped, with its data, on new
 // ports, and waits until it is ready.
