@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -56,7 +57,11 @@ func (c *Cluster) readIndex(ctx context.Context, _ []byte) (state.Result, error)
 func (a *agreement) committed(applied uint64) (uint64, error) {
 	for i := a.raft().CommitIndex(); i > applied; i-- {
 		var entry raft.Log
-		if err := a.logs.GetLog(i, &entry); err != nil {
+		err := a.logs.GetLog(i, &entry)
+		if errors.Is(err, raft.ErrLogNotFound) {
+			break // it is in the snapshot that the state began with
+		}
+		if err != nil {
 			return 0, fmt.Errorf("read entry %d of the log: %w", i, err)
 		}
 		if entry.Type == raft.LogCommand {
