@@ -23,6 +23,7 @@ const maxTrailing = 1000
 // nodes are and gives and takes votes by the rules of [electorate]. Each
 // leadership has one of its own, which has seen nothing yet: times count anew.
 func (c *Cluster) keepVoters(ctx context.Context) {
+	c.gossip.clockOff.Store(false) // this one's is the clock that counts now
 	v := &voting{c: c, heard: map[raft.ServerID]heard{}}
 	pilot := autopilot.New(ballots{c.raft.raft(), c}, v,
 		autopilot.WithLogger(newHCLog(c.log)), autopilot.WithPromoter(v),
@@ -58,7 +59,8 @@ func (a *agreement) standing() (standing, error) {
 }
 
 // serveStanding answers the leader.
-func (c *Cluster) serveStanding(w http.ResponseWriter, _ *http.Request) {
+func (c *Cluster) serveStanding(w http.ResponseWriter, r *http.Request) {
+	c.compareClock(r)
 	s, err := c.raft.standing()
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
@@ -73,7 +75,7 @@ func (c *Cluster) standingOf(ctx context.Context, id state.NodeID) (s standing, 
 	if id == c.cfg.ID {
 		return c.raft.standing()
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, pathStanding, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, pathStanding+"?clock="+strconv.FormatInt(time.Now().UnixNano(), 10), nil)
 	if err != nil {
 		return s, err
 	}

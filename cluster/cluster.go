@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"malla/cluster/state"
 	"malla/cluster/transport"
@@ -119,16 +120,17 @@ func def[T comparable](field *T, value T) {
 
 // A Cluster is this node's part in the mesh. Who called New closes it.
 type Cluster struct {
-	cfg    Config
-	log    *slog.Logger
-	gossip *gossip
-	raft   *agreement
-	lead   *leadership
-	found  founding
-	back   comeback   // used by enter alone
-	admits sync.Mutex // one change of the raft configuration at a time
-	voters electorate
-	fatal  chan error
+	cfg        Config
+	log        *slog.Logger
+	gossip     *gossip
+	raft       *agreement
+	lead       *leadership
+	found      founding
+	back       comeback   // used by enter alone
+	admits     sync.Mutex // one change of the raft configuration at a time
+	voters     electorate
+	clockNoise rate.Sometimes // warnings of this machine's clock
+	fatal      chan error
 
 	ctx       context.Context // of the loops, ended by Close
 	cancel    context.CancelFunc
@@ -176,6 +178,7 @@ func New(cfg Config) (*Cluster, error) {
 	cfg.Link.SetResolver(c.address)
 	cfg.Link.Admit(transport.Admission{Key: c.keyOf, Member: c.isMember})
 	c.raft.machine.configured = c.gossip.table.changed.notify
+	c.clockNoise.Interval = time.Minute
 	c.handle()
 	return c, nil
 }
@@ -195,6 +198,7 @@ func (c *Cluster) Start() error {
 	c.loops.Go(func() { c.catchUp(c.ctx) })
 	c.loops.Go(func() { c.enter(c.ctx) })
 	c.loops.Go(func() { c.rememberPeers(c.ctx) })
+	c.loops.Go(func() { c.watchBelonging(c.ctx) })
 	c.loops.Go(func() { c.Leading(c.ctx, c.raise) })
 	c.loops.Go(func() { c.Leading(c.ctx, c.keepVoters) })
 	c.loops.Go(func() { c.tellStrength(c.ctx) })
@@ -283,6 +287,9 @@ func (c *Cluster) rememberPeers(ctx context.Context) {
 // was when it was last seen, else where the state says.
 func (c *Cluster) address(id string) (string, bool) {
 	node := state.NodeID(id)
+	if node == c.cfg.ID {
+		return c.gossip.table.twin() // it needs no way to itself
+	}
 	if p, ok := c.gossip.table.get(node); ok {
 		return p.peerAddr(), true
 	}

@@ -33,7 +33,12 @@ func (d delegate) NotifyLeave(n *memberlist.Node) {
 
 // NotifyConflict implements memberlist.ConflictDelegate.
 func (d delegate) NotifyConflict(_, other *memberlist.Node) {
-	if m, err := decodeMeta(other.Name, other.Meta); err == nil && m.id != d.g.id {
+	m, err := decodeMeta(other.Name, other.Meta)
+	switch {
+	case err != nil:
+	case m.id == d.g.id:
+		d.g.table.seeTwin((&peer{meta: m, gossip: other.Address()}).peerAddr())
+	default:
 		d.g.table.claim(m.id, m, other.Address())
 	}
 }

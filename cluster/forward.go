@@ -34,12 +34,15 @@ const (
 	pathPromise = "/cluster/promise" // any node: make a mesh with me and nobody else
 
 	pathStanding = "/cluster/standing" // any node: how far is your log?
+	pathBelong   = "/cluster/belong"   // any member: am I one?
+	pathTwin     = "/cluster/twin"     // a process with the same id: which of us was first?
 
 	pathPropose = "/cluster/propose"
 	pathIndex   = "/cluster/index"
 	pathAdmit   = "/cluster/admit"
 	pathReadmit = "/cluster/readmit"
 	pathRemove  = "/cluster/remove"
+	pathKnows   = "/cluster/knows"
 )
 
 // An answer is what comes back.
@@ -220,6 +223,7 @@ func (c *Cluster) handle() {
 		pathAdmit:   c.admit,
 		pathReadmit: c.readmit,
 		pathRemove:  c.remove,
+		pathKnows:   c.knows,
 	} {
 		c.cfg.Link.Handle("POST "+path, c.answering(func(ctx context.Context, _ state.NodeID, body []byte) (state.Result, error) {
 			if r := c.raft.raft(); r == nil || r.State() != raft.Leader {
@@ -231,6 +235,8 @@ func (c *Cluster) handle() {
 	c.cfg.Link.HandleAny("POST "+pathJoin, c.answering(c.letIn))
 	c.cfg.Link.HandleAny("POST "+pathRejoin, c.answering(c.letBack))
 	c.cfg.Link.HandleAny("POST "+pathPromise, c.answering(c.promise))
+	c.cfg.Link.HandleAny("POST "+pathBelong, c.answering(c.belongs))
+	c.cfg.Link.HandleAny("POST "+pathTwin, c.answering(c.answerTwin))
 	c.cfg.Link.Handle("GET "+pathStanding, http.HandlerFunc(c.serveStanding))
 }
 

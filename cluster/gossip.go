@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -28,14 +29,16 @@ type gossip struct {
 	known  *knownPeers
 	seeds  []string
 
-	net   *memberlist.NetTransport
-	reach func(addr string) bool
-	ip    netip.Addr // advertised
-	port  int
-	list  *memberlist.Memberlist // nil before start
-	loads *memberlist.TransmitLimitedQueue
-	work  func() Work
-	probe sampler
+	net      *memberlist.NetTransport
+	reach    func(addr string) bool
+	ip       netip.Addr // advertised
+	port     int
+	list     *memberlist.Memberlist // nil before start
+	loads    *memberlist.TransmitLimitedQueue
+	work     func() Work
+	clockOff atomic.Bool // this machine's clock is far from the leader's
+	started  uint64      // milliseconds since 1970, also where the epoch that is said became another
+	probe    sampler
 
 	mu    sync.Mutex    // guards the fields below
 	self  meta          // what this node says of itself
@@ -76,6 +79,7 @@ func openGossip(cfg *Config) (*gossip, error) {
 	if g.keys, err = gossipKeys(cfg.Secrets); err != nil {
 		return nil, err
 	}
+	g.started = self.epoch
 	g.loads = &memberlist.TransmitLimitedQueue{NumNodes: g.table.count, RetransmitMult: 3}
 	if g.net, err = bindGossip(cfg.Gossip, g.log); err != nil {
 		return nil, err
@@ -183,6 +187,7 @@ func (g *gossip) reportLoads(ctx context.Context) {
 		if g.work != nil {
 			load.Work = g.work()
 		}
+		load.ClockOff = g.clockOff.Load()
 		if seq == 0 || differs(sent, load) || time.Since(at) >= g.maxAge() {
 			seq++
 			sent, at = load, time.Now()

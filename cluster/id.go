@@ -50,6 +50,7 @@ const (
 	unmarked mark = ""
 	joining  mark = "joining" // it may be in the configuration of a mesh
 	joined   mark = "joined"  // it was in it
+	left     mark = "left"    // it left it for good
 
 	rejoining mark = "rejoining" // it was in it, and gets the lost log from the others: what it voted for is not known
 	rejoined  mark = "rejoined"  // joined, and the last start was with --rejoin
@@ -66,7 +67,7 @@ func readMark(dir string) (mark, error) {
 		return unmarked, fmt.Errorf("read whether this node is in a mesh: %w", err)
 	}
 	switch m := mark(strings.TrimSpace(string(text))); m {
-	case joining, joined, rejoining, rejoined:
+	case joining, joined, rejoining, rejoined, left:
 		return m, nil
 	}
 	return joined, nil // damaged: the careful reading

@@ -72,6 +72,7 @@ func (c *Cluster) enter(ctx context.Context) {
 		c.fail(err)
 		return
 	}
+	c.awaitLeader(ctx)
 	if c.raft.mark != joined && c.raft.mark != rejoined {
 		if err := writeMark(c.cfg.Dir, joined); err != nil {
 			c.fail(err)
@@ -264,6 +265,9 @@ func (c *Cluster) admit(ctx context.Context, body []byte) (state.Result, error) 
 	if err := json.Unmarshal(body, &n); err != nil || !idPattern.MatchString(string(n.ID)) {
 		return state.Result{}, state.Errorf(state.Invalid, "not a node's record")
 	}
+	if err := checkClock(n.Name, n.At, time.Now()); err != nil {
+		return state.Result{}, err
+	}
 	entry, err := state.Encode("", n)
 	if err != nil {
 		return state.Result{}, err
@@ -288,15 +292,17 @@ func (c *Cluster) admit(ctx context.Context, body []byte) (state.Result, error) 
 	return result, nil
 }
 
-// Remove takes a node out of the mesh for good: out of the log's
-// configuration and out of the agreed state. It is for nodes that are gone;
-// the leader cannot be removed. It may be called on any node, and again.
+// Remove takes a node out of the mesh for good: out of the log's configuration
+// and out of the agreed state. It may be called on any node, and again. Whether
+// others have what is on the node is the caller's business. A node that runs
+// hears of it and reports it by Fatal. An error of kind Conflict: the mesh could
+// not agree on anything without that node.
 func (c *Cluster) Remove(ctx context.Context, id state.NodeID) error {
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
 	result, err := c.atLeader(ctx, pathRemove, []byte(id), c.remove)
-	if err != nil {
-		return err
+	if err != nil || id == c.cfg.ID {
+		return err // who is out is told no more
 	}
 	return c.cfg.State.WaitIndex(ctx, result.Index)
 }
@@ -304,11 +310,15 @@ func (c *Cluster) Remove(ctx context.Context, id state.NodeID) error {
 // remove is the leader's part.
 func (c *Cluster) remove(ctx context.Context, body []byte) (state.Result, error) {
 	id := state.NodeID(body)
-	if id == c.cfg.ID {
-		return state.Result{}, state.Errorf(state.Conflict, "node %s leads the mesh: stop it first, then another one does", c.cfg.Name)
-	}
 	c.admits.Lock()
 	defer c.admits.Unlock()
+	if err := c.canRemove(id); err != nil {
+		return state.Result{}, err
+	}
+	if id == c.cfg.ID {
+		c.raft.handOver(c.log) // the next leader removes this one, when the caller tries again
+		return state.Result{}, errNotLeading
+	}
 	known := c.raft.roles()[id] != ""
 	if known {
 		err := await(ctx, func() raft.Future { return c.raft.raft().RemoveServer(raft.ServerID(id), 0, tryTimeout) })
@@ -326,6 +336,31 @@ func (c *Cluster) remove(ctx context.Context, body []byte) (state.Result, error)
 		return result, nil
 	}
 	return result, err
+}
+
+// canRemove returns why those that vote without that node could not agree.
+func (c *Cluster) canRemove(id state.NodeID) error {
+	roles := c.raft.roles()
+	if roles[id] != Voter {
+		return nil
+	}
+	voters, alive := 0, 0
+	for other, role := range roles {
+		if other == id || role != Voter {
+			continue
+		}
+		voters++
+		if p, _ := c.gossip.table.get(other); p.state == Alive || other == c.cfg.ID {
+			alive++
+		}
+	}
+	switch {
+	case voters == 0:
+		return state.Errorf(state.Conflict, "no other node votes: the mesh would end with this one")
+	case alive < quorum(voters):
+		return state.Errorf(state.Conflict, "without it only %d of %d voting nodes answer, too few to agree: start the others, or remove the dead ones first", alive, voters)
+	}
+	return nil
 }
 
 // record is what the agreed state should say of this node.

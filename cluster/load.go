@@ -37,6 +37,7 @@ type Load struct {
 	DiskTotal   uint64
 	NetRx       uint64 // bytes a second, without loopback
 	NetTx       uint64
+	ClockOff    bool // its clock is far from the leader's
 	Work
 }
 
@@ -50,6 +51,10 @@ type report struct {
 }
 
 const reportVersion = 1
+
+// flagClockOff is the highest bit of the flags; those of the work begin at the
+// lowest.
+const flagClockOff = 1 << 7
 
 const (
 	mebi = 1 << 20
@@ -72,6 +77,9 @@ func (r report) encode() []byte {
 		if set {
 			flags |= 1 << bit
 		}
+	}
+	if r.load.ClockOff {
+		flags |= flagClockOff
 	}
 	out = append(out, flags)
 	work := r.load.Work.sent()
@@ -99,6 +107,7 @@ func decodeReport(in []byte) (report, bool) {
 	}
 	r.load.CPU = float64(in[29]) / 255
 	r.load.Full, r.load.Broken, r.load.GivenUp, r.load.Emptied = in[30]&1 != 0, in[30]&2 != 0, in[30]&4 != 0, in[30]&8 != 0
+	r.load.ClockOff = in[30]&flagClockOff != 0
 	var tasks, slots uint64
 	in = in[fixed:]
 	for _, f := range []struct {
@@ -151,7 +160,7 @@ func differs(a, b Load) bool {
 	share := func(x, y, of uint64) float64 {
 		return math.Abs(float64(x)-float64(y)) / float64(max(of, 1))
 	}
-	return a.Work.sent() != b.Work.sent() ||
+	return a.Work.sent() != b.Work.sent() || a.ClockOff != b.ClockOff ||
 		math.Abs(a.CPU-b.CPU) > 0.05 ||
 		share(a.MemoryUsed, b.MemoryUsed, b.MemoryTotal) > 0.02 ||
 		share(a.DiskFree, b.DiskFree, b.DiskTotal) > 0.01 ||

@@ -68,6 +68,7 @@ type table struct {
 
 	mu    sync.Mutex // guards the fields below
 	peers map[state.NodeID]*peer
+	other string // where the link of a second process with this node's id would be; empty: none was seen
 }
 
 func newTable() *table {
@@ -104,6 +105,24 @@ func (t *table) claim(id state.NodeID, m meta, gossip string) {
 	if p := t.peers[id]; p != nil && m.epoch > p.meta.epoch {
 		p.meta, p.gossip, p.seq = m, gossip, 0
 	}
+}
+
+// seeTwin notes that this node itself was seen elsewhere.
+func (t *table) seeTwin(peerAddr string) {
+	t.mu.Lock()
+	news := t.other != peerAddr
+	t.other = peerAddr
+	t.mu.Unlock()
+	if news {
+		t.changed.notify()
+	}
+}
+
+// twin returns where this node itself was seen last, beside here.
+func (t *table) twin() (peerAddr string, seen bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.other, t.other != ""
 }
 
 // gone notes that a node went, or that it does not answer.

@@ -116,6 +116,9 @@ func (a *agreement) read(cfg *Config, dir string, fail func(error)) (err error) 
 	if a.mark, err = readMark(cfg.Dir); err != nil {
 		return err
 	}
+	if a.mark == left {
+		return fmt.Errorf("this node left its mesh for good: to let it in as a new node start it with an empty data directory")
+	}
 	if (a.mark == joined || a.mark == rejoined) && !a.before {
 		// With an empty log it could vote for a leader that lacks what it
 		// has confirmed itself.

@@ -51,7 +51,7 @@ func TestMetaSurvivesTheGossip(t *testing.T) {
 func TestReportSurvivesTheGossip(t *testing.T) {
 	r := report{id: someID, epoch: 1 << 60, seq: 7, load: Load{
 		CPU: 51.0 / 255, MemoryUsed: 3 << 30, MemoryTotal: 16 << 30, DiskFree: 5 << 40, DiskTotal: 9 << 40,
-		NetRx: 1000 * kibi, NetTx: 7 * kibi, Work: Work{Tasks: 3, Slots: 8, Full: true, Broken: true, GivenUp: true, Encoders: 0b1011, Damaged: 3, Emptied: true, Stored: 3 << 40, Left: 1000, LeftBytes: 8000 * mebi, Rate: 60 * mebi},
+		NetRx: 1000 * kibi, NetTx: 7 * kibi, ClockOff: true, Work: Work{Tasks: 3, Slots: 8, Full: true, Broken: true, GivenUp: true, Encoders: 0b1011, Damaged: 3, Emptied: true, Stored: 3 << 40, Left: 1000, LeftBytes: 8000 * mebi, Rate: 60 * mebi},
 	}}
 	data := r.encode()
 	if len(data) > 72 {
