@@ -45,7 +45,7 @@ func (c *Cluster) watchBelonging(ctx context.Context) {
 func (c *Cluster) askBelonging(ctx context.Context) error {
 	var members []peer
 	for _, p := range c.gossip.table.living() {
-		if p.meta.joined && p.meta.id != c.cfg.ID {
+		if p.meta.joined && p.meta.id != c.cfg.ID && p.meta.generation >= c.raft.generation.Load() {
 			members = append(members, p)
 		}
 	}
