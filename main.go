@@ -95,6 +95,7 @@ type serveCmd struct {
 	ScrubEvery      string   `default:"30d" env:"MALLA_SCRUB_EVERY" placeholder:"TIME" help:"Within this time everything on the disk is read and checked again: 30d, 12h; 0 for never."`
 	MetricsToken    string   `env:"MALLA_METRICS_TOKEN" placeholder:"TOKEN" help:"Bearer token that /metrics asks for."`
 	TrashKeep       string   `default:"7d" env:"MALLA_TRASH_KEEP" placeholder:"TIME" help:"How long what is deleted stays in the trash: 7d, 12h; 0 deletes at once. The node that is asked to delete settles it: give all nodes the same."`
+	JobsKeep        string   `default:"30d" env:"MALLA_JOBS_KEEP" placeholder:"TIME" help:"How long jobs are listed that have ended: 30d, 12h. The node that leads settles it: give all nodes the same."`
 	LogLevel        string   `default:"info" enum:"debug,info,warn,error" env:"MALLA_LOG_LEVEL" help:"debug, info, warn or error."`
 	LogFormat       string   `default:"text" enum:"text,json" env:"MALLA_LOG_FORMAT" help:"text or json."`
 }
@@ -162,13 +163,17 @@ func (c serveCmd) config() (node.Config, error) {
 	if err != nil {
 		return node.Config{}, fmt.Errorf("--scrub-every %q: want a time such as 30d or 12h, at least an hour, or 0 for never", c.ScrubEvery)
 	}
+	jobsKeep, err := parseDays(c.JobsKeep)
+	if err != nil || jobsKeep <= 0 {
+		return node.Config{}, fmt.Errorf("--jobs-keep %q: want a time such as 30d or 12h, at least an hour", c.JobsKeep)
+	}
 	cfg := node.Defaults()
 	cfg.HTTP, cfg.Gossip, cfg.Peer, cfg.Advertise, cfg.Data = c.HTTP, c.Gossip, c.Peer, c.Advertise, c.Data
 	cfg.BootstrapExpect, cfg.Voters, cfg.SecretFile, cfg.Copies = c.BootstrapExpect, c.Voters, c.SecretFile, c.Copies
 	cfg.Name, cfg.Zone, cfg.PublicURL, cfg.Signup = c.Name, c.Zone, c.PublicURL, node.Signup(c.Signup)
 	cfg.Rejoin, cfg.CheckLog = c.Rejoin, checkLog()
 	cfg.Reserve, cfg.MetricsToken, cfg.Version = reserve, c.MetricsToken, buildVersion()
-	cfg.ScrubEvery, cfg.Capacity, cfg.Ack = scrub, capacity, node.Ack(c.Ack)
+	cfg.ScrubEvery, cfg.Capacity, cfg.Ack, cfg.JobsKeep = scrub, capacity, node.Ack(c.Ack), jobsKeep
 	if scrub == 0 {
 		cfg.ScrubEvery = -1
 	}

@@ -64,7 +64,7 @@ var (
 // force, if the error is Unsure. A command that was retried on the way is
 // applied once.
 func (c *Cluster) Propose(ctx context.Context, cmd state.Command) (state.Result, error) {
-	entry, err := state.Encode(rand.Text(), cmd)
+	entry, err := state.EncodeSince(c.cfg.State.Index(), rand.Text(), cmd)
 	if err != nil {
 		return state.Result{}, err
 	}

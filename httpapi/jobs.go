@@ -164,18 +164,13 @@ func (c *call) changeJob() error {
 
 func (c *call) queueStats() error {
 	var q QueueStats
-	for j := range c.view.JobsOf(c.user()) {
-		q.TotalJobs++
-		switch statuses[j.State] {
-		case Pending:
-			q.Stats.Pending++
-		case Processing:
-			q.Stats.Processing++
-		case Completed:
-			q.Stats.Completed++
-		case Failed:
-			q.Stats.Failed++
-		}
+	for s, n := range map[state.JobState]*int{
+		state.Queued: &q.Stats.Pending, state.Running: &q.Stats.Processing, state.Done: &q.Stats.Completed,
+		state.Failed: &q.Stats.Failed, state.Canceled: &q.Stats.Failed,
+	} {
+		jobs := c.view.CountJobs(c.user(), s)
+		q.TotalJobs += jobs
+		*n += jobs
 	}
 	q.QueueLength = q.Stats.Pending + q.Stats.Processing
 	return c.send(q)

@@ -73,7 +73,7 @@ func (c *call) listMedia() error {
 	words := strings.Fields(strings.ToLower(q.Get("q")))
 	var found []*state.Media
 	for m := range c.view.MediaOf(c.user()) {
-		if kind := q.Get("kind"); (kind == "" || kind == m.Content.Kind) && matches(m, words) {
+		if kind := q.Get("kind"); (kind == "" || kind == m.Content.Kind) && m.Matches(words) {
 			found = append(found, m)
 		}
 	}
@@ -98,24 +98,6 @@ func (c *call) listMedia() error {
 		list.Items = append(list.Items, mediaOf(m))
 	}
 	return c.send(list)
-}
-
-// matches tells whether an item has all the words, in lower case, in its name
-// or its tags.
-func matches(m *state.Media, words []string) bool {
-	if len(words) == 0 {
-		return true
-	}
-	text := strings.ToLower(m.Name)
-	for _, tag := range m.Content.Tags {
-		text += "\n" + strings.ToLower(tag)
-	}
-	for _, w := range words {
-		if !strings.Contains(text, w) {
-			return false
-		}
-	}
-	return true
 }
 
 type mediaOrder = func(a, b *state.Media) int

@@ -50,9 +50,7 @@ func workersOf(nodes []NodeStatus, view *state.View) WorkerStats {
 		sum.Failed += n.Failed
 		stats.Workers = append(stats.Workers, w)
 	}
-	for range view.JobsIn(state.Queued) {
-		sum.Queued++
-	}
+	sum.Queued = view.CountJobs("", state.Queued)
 	sum.CPULoad = round2(cpu / float64(max(1, sum.Active)))
 	slices.SortFunc(stats.Workers, func(a, b Worker) int { return cmp.Compare(a.ID, b.ID) })
 	return stats

@@ -43,6 +43,7 @@ type Config struct {
 	Capacity     uint64        // bytes that chunks may take, beside which the other nodes' share is; 0: the size of the disk less the reserve
 	Ack          Ack           // how many copies are durable before bytes are acknowledged
 	ScrubEvery   time.Duration // within which every chunk of the disk is read and hashed again; negative: never
+	JobsKeep     time.Duration // how long jobs that ended are listed; the leader's counts
 	TrashKeep    time.Duration // how long what is deleted stays restorable; negative: not at all
 	MetricsToken string        // bearer token that /metrics asks for; open when empty
 
@@ -86,7 +87,7 @@ type Timing struct {
 func Defaults() Config {
 	return Config{
 		HTTP: ":8000", Gossip: ":7946", Peer: ":7947", Data: "data",
-		Voters: 5, Copies: 3, Ack: replica.AckMajority, Slots: runtime.NumCPU(), Signup: SignupOpen, Reserve: 5_000_000_000, TrashKeep: 7 * 24 * time.Hour, ScrubEvery: 30 * 24 * time.Hour, Version: "dev",
+		Voters: 5, Copies: 3, Ack: replica.AckMajority, Slots: runtime.NumCPU(), Signup: SignupOpen, Reserve: 5_000_000_000, TrashKeep: 7 * 24 * time.Hour, JobsKeep: state.KeepEnded, ScrubEvery: 30 * 24 * time.Hour, Version: "dev",
 		Timing: Timing{Raft: time.Second, DeadGrace: 2 * time.Second, RepairWait: time.Minute, Probe: time.Second, StallAfter: 3 * time.Minute, Sweep: 10 * time.Minute},
 	}
 }
@@ -105,6 +106,7 @@ func (c Config) filled() Config {
 	def(&c.Signup, d.Signup)
 	def(&c.ScrubEvery, d.ScrubEvery)
 	def(&c.TrashKeep, d.TrashKeep)
+	def(&c.JobsKeep, d.JobsKeep)
 	def(&c.Version, d.Version)
 	def(&c.Timing.Raft, d.Timing.Raft)
 	def(&c.Timing.DeadGrace, d.Timing.DeadGrace)
@@ -164,6 +166,9 @@ func (c Config) Validate() error {
 	}
 	if c.TrashKeep > state.MaxTrashKeep {
 		return fmt.Errorf("--trash-keep %s: want at most ten years (3650d)", c.TrashKeep)
+	}
+	if c.JobsKeep < 0 || c.JobsKeep > state.MaxKeepEnded {
+		return fmt.Errorf("--jobs-keep %s: want a time such as 30d, at most ten years (3650d)", c.JobsKeep)
 	}
 	if u := c.PublicURL; u != "" && !strings.HasPrefix(u, "http://") && !strings.HasPrefix(u, "https://") {
 		return fmt.Errorf("--public-url %q: want http://… or https://…", u)

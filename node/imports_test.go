@@ -47,7 +47,7 @@ var onlyIn = map[string]string{
 	"github.com/hashicorp/memberlist":     "cluster",
 	"github.com/julienschmidt/httprouter": "httpapi",
 	"github.com/golang-jwt/jwt/v5":        "httpapi/auth",
-	"github.com/hashicorp/go-memdb":       "cluster/state",
+	"github.com/tidwall/btree":            "cluster/state",
 	"github.com/alecthomas/kong":          "", // main and its client commands
 	"github.com/schollz/progressbar/v3":   "httpapi/cli",
 }

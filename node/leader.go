@@ -24,6 +24,7 @@ type leader struct {
 	grace      time.Duration // a node must be gone that long before its tasks are taken
 	stallAfter time.Duration // a task must make no progress that long before it is taken
 	sweepEvery time.Duration // how often what has run out is looked for
+	jobsKeep   time.Duration // how long jobs that ended are kept
 	log        *slog.Logger
 
 	turns   schedule.Turns   // whose turn it is, as far as this leader has seen
@@ -44,7 +45,7 @@ func (l *leader) lead(ctx context.Context) {
 	defer watch.Wait()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
-	sweep := time.NewTicker(l.sweepEvery)
+	sweep := time.NewTimer(l.sweepEvery)
 	defer sweep.Stop()
 	for {
 		view := l.state.View()
@@ -57,7 +58,7 @@ func (l *leader) lead(ctx context.Context) {
 		case <-ticker.C:
 			l.release(ctx)
 		case <-sweep.C:
-			l.sweep(ctx)
+			sweep.Reset(l.sweep(ctx))
 		case <-ctx.Done():
 			return
 		}
@@ -134,12 +135,21 @@ func (l *leader) locality(view *state.View, members []cluster.Member) schedule.L
 	}
 }
 
-// sweep drops what has run out, if there is any.
-func (l *leader) sweep(ctx context.Context) {
-	now := time.Now().UTC()
-	if l.state.View().NeedsSweep(now) {
-		l.propose(ctx, state.Sweep{Limit: 1000, At: now})
+// How much is dropped at once, and how soon more is: other writes have their turn
+// in between.
+const (
+	sweepLimit = 200
+	sweepPause = 100 * time.Millisecond
+)
+
+// sweep drops some of what has run out, if there is any, and returns when to look
+// again.
+func (l *leader) sweep(ctx context.Context) time.Duration {
+	sweep := state.Sweep{Limit: sweepLimit, KeepJobs: l.jobsKeep, At: time.Now().UTC()}
+	if l.state.View().NeedsSweep(sweep) && l.propose(ctx, sweep) {
+		return min(sweepPause, l.sweepEvery)
 	}
+	return l.sweepEvery
 }
 
 // propose tells whether a command was agreed on. It logs what was not: the next

@@ -2,10 +2,7 @@ package node
 
 import (
 	"context"
-	"encoding/binary"
 	"time"
-
-	"malla/cluster/state"
 )
 
 // watchNames asks for a round of repair when the state names other blobs than
@@ -13,10 +10,10 @@ import (
 func (n *Node) watchNames(ctx context.Context) error {
 	pause := time.NewTicker(5 * time.Second)
 	defer pause.Stop()
-	last := [2]uint64{}
+	last := uint64(0)
 	for {
 		view := n.state.View()
-		if now := named(view); now != last {
+		if now := view.BlobsChanged(); now != last {
 			last = now
 			n.replica.Nudge()
 		}
@@ -33,13 +30,4 @@ func waitFor[T any](ctx context.Context, c <-chan T) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-// named stands for the blobs that the view names: how many, and their sum.
-func named(view *state.View) (all [2]uint64) {
-	for ref := range view.Blobs() {
-		all[0]++
-		all[1] += binary.BigEndian.Uint64(ref[:8])
-	}
-	return all
 }

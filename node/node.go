@@ -242,7 +242,7 @@ func (n *Node) openWork() error {
 	n.link.Handle("GET "+progressPath, http.HandlerFunc(n.peers.serveProgress))
 	n.leader = &leader{
 		state: n.state, cluster: n.cluster, peers: n.peers, copies: n.cfg.Copies,
-		grace: n.cfg.Timing.DeadGrace, stallAfter: n.cfg.Timing.StallAfter, sweepEvery: n.cfg.Timing.Sweep, log: n.log,
+		grace: n.cfg.Timing.DeadGrace, stallAfter: n.cfg.Timing.StallAfter, sweepEvery: n.cfg.Timing.Sweep, jobsKeep: n.cfg.JobsKeep, log: n.log,
 	}
 	return nil
 }

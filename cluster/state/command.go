@@ -20,10 +20,12 @@ type Command interface {
 var ErrDamaged = errors.New("log entry damaged")
 
 // envelope is what stands in the log around a command, after four bytes of
-// CRC32C (Castagnoli; the log's file has no checksums of its own).
+// CRC32C (Castagnoli; the log's file has no checksums of its own). Its form never
+// changes: every version must be able to refuse what it does not know.
 type envelope struct {
 	Level   int             `json:"v"` // at which the command came in
 	Request string          `json:"req,omitempty"`
+	Since   uint64          `json:"since,omitempty"` // no try of the request came before that entry
 	Name    string          `json:"cmd"`
 	Body    json.RawMessage `json:"body"`
 }
@@ -33,7 +35,12 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // Encode writes cmd as a log entry. A second entry with the same request id is
 // answered like the first and changes nothing, so that a proposal whose fate is
 // unknown may be tried again; an empty id switches that off.
-func Encode(request string, cmd Command) ([]byte, error) {
+func Encode(request string, cmd Command) ([]byte, error) { return EncodeSince(0, request, cmd) }
+
+// EncodeSince is Encode for a request of which no entry up to the index since is
+// a try. Answers are remembered for some time only: a try that comes later than
+// that is refused as Busy, instead of being carried out a second time.
+func EncodeSince(since uint64, request string, cmd Command) ([]byte, error) {
 	body, err := json.Marshal(cmd)
 	if err != nil {
 		return nil, fmt.Errorf("encode %T: %w", cmd, err)
@@ -42,7 +49,7 @@ func Encode(request string, cmd Command) ([]byte, error) {
 	if decoders[name] == nil {
 		return nil, fmt.Errorf("encode %T: not a registered command", cmd)
 	}
-	text, err := json.Marshal(envelope{levelOf(cmd), request, name, body})
+	text, err := json.Marshal(envelope{levelOf(cmd), request, since, name, body})
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", name, err)
 	}
@@ -113,5 +120,8 @@ var decoders = map[string]func(json.RawMessage) (Command, error){
 func decodeAs[C Command](body json.RawMessage) (Command, error) {
 	var c C
 	err := json.Unmarshal(body, &c)
+	if c, ok := any(&c).(compact); ok {
+		c.intern()
+	}
 	return c, err
 }

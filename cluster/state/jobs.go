@@ -95,21 +95,40 @@ type Input struct {
 // retried.
 func (j Job) Ended() bool { return j.State == Done || j.State == Failed || j.State == Canceled }
 
-var jobs = table[Job]{"jobs", map[string]index[Job]{
-	"id":       {true, func(j *Job) []byte { return key(string(j.ID)) }},
-	"created":  {false, func(j *Job) []byte { return key(j.Created) }},
-	"owner":    {false, func(j *Job) []byte { return key(string(j.Owner), j.Created) }},
-	"modified": {false, func(j *Job) []byte { return key(string(j.Owner), j.Modified) }},
-	"state":    {false, func(j *Job) []byte { return key(string(j.State), j.Created) }},
-	"recipe": {false, func(j *Job) []byte {
+var jobs = table[Job]{name: "jobs", indexes: map[string]index[Job]{
+	"id":       {true, func(j *Job) string { return key(string(j.ID)) }},
+	"created":  {false, func(j *Job) string { return key(j.Created) }},
+	"owner":    {false, func(j *Job) string { return key(string(j.Owner), j.Created) }},
+	"modified": {false, func(j *Job) string { return key(string(j.Owner), j.Modified) }},
+	"state": {false, func(j *Job) string {
+		if j.Ended() {
+			return "" // these are counted, and found by their owners
+		}
+		return key(string(j.State), j.Created)
+	}},
+	"ended": {false, func(j *Job) string {
+		if !j.Ended() {
+			return ""
+		}
+		return key(uint64(j.FinishedAt.Unix()))
+	}},
+	"recipe": {false, func(j *Job) string {
 		if j.State != Done || j.Recipe == "" || j.OutputRef.IsZero() {
-			return nil
+			return ""
 		}
 		return recipeKey(j.Input.Content.Blob.SHA256, j.Recipe)
 	}},
-}}
+}, counts: map[string]func(*Job) string{
+	"state": func(j *Job) string { return key(string(j.State)) },
+	"owner": func(j *Job) string { return key(string(j.Owner), string(j.State)) },
+}, names: func(j *Job) naming {
+	if j.Ended() {
+		return naming{}
+	}
+	return j.Input.Content.naming()
+}, prepare: (*Job).shareInput}
 
-func recipeKey(input blobs.Ref, recipe string) []byte { return key(input.String(), recipe) }
+func recipeKey(input blobs.Ref, recipe string) string { return key(input, recipe) }
 
 // AddJob queues a conversion of the owner's item. The tasks are made with it.
 // Where the mesh still has what the same recipe made of the same bytes, the job
@@ -137,7 +156,7 @@ func (c AddJob) apply(t *tx) (string, error) {
 	if c.ID == "" || c.Format == "" || len(c.Tasks) == 0 {
 		return "", Errorf(Invalid, "a job needs an id, a format and tasks")
 	}
-	if jobs.get(t.Txn, "id", key(string(c.ID))) != nil {
+	if jobs.get(t.records, "id", key(string(c.ID))) != nil {
 		return "", Errorf(Conflict, "job %s is there already", c.ID)
 	}
 	j := &Job{
@@ -169,8 +188,8 @@ func (t *tx) made(input blobs.Ref, recipe string) (Content, *Job, bool) {
 	if recipe == "" {
 		return Content{}, nil, false
 	}
-	for j := range jobs.each(t.Txn, "recipe", recipeKey(input, recipe)) {
-		if m := media.get(t.Txn, "blob", key(j.OutputRef.String())); m != nil {
+	for j := range jobs.each(t.records, "recipe", recipeKey(input, recipe)) {
+		if m := media.get(t.records, "blob", key(j.OutputRef)); m != nil {
 			return m.Content, j, true
 		}
 	}
@@ -198,7 +217,7 @@ func (c CancelJob) apply(t *tx) (string, error) {
 }
 
 func (t *tx) jobOf(owner UserID, id JobID) (*Job, error) {
-	j := jobs.get(t.Txn, "id", key(string(id)))
+	j := jobs.get(t.records, "id", key(string(id)))
 	if j == nil || j.Owner != owner {
 		return nil, Errorf(NotFound, "no such job")
 	}
@@ -221,7 +240,7 @@ func (c RetryJob) apply(t *tx) (string, error) {
 	if old.State != Failed && old.State != Canceled {
 		return "", Errorf(Conflict, "only a job that failed or was canceled can be tried again")
 	}
-	m := media.get(t.Txn, "id", key(string(old.Input.Media)))
+	m := media.get(t.records, "id", key(string(old.Input.Media)))
 	if m == nil || m.Content.Blob.Ref != old.Input.Content.Blob.Ref {
 		return "", Errorf(Conflict, "the file is not in the library any more: restore it from the trash, or upload it again and convert that")
 	}
@@ -229,7 +248,7 @@ func (c RetryJob) apply(t *tx) (string, error) {
 	j.State, j.Error, j.RetriedAt, j.Modified = Queued, "", c.At, t.index
 	j.StartedAt, j.FinishedAt, j.Assigned = time.Time{}, time.Time{}, ""
 	jobs.put(t, &j)
-	for _, k := range collect(tasks.each(t.Txn, "job", key(string(j.ID)))) {
+	for _, k := range collect(tasks.each(t.records, "job", key(string(j.ID)))) {
 		if k.State == Finished && k.Output != nil || k.State == Dropped {
 			continue
 		}
@@ -260,7 +279,7 @@ func (c SetPriority) apply(t *tx) (string, error) {
 	j := *old
 	j.Priority, j.Modified = c.Priority, t.index
 	jobs.put(t, &j)
-	for _, k := range collect(tasks.each(t.Txn, "job", key(string(j.ID)))) {
+	for _, k := range collect(tasks.each(t.records, "job", key(string(j.ID)))) {
 		tasks.put(t, k.with(func(k *Task) { k.Priority = c.Priority }))
 	}
 	return string(j.ID), nil
@@ -273,7 +292,7 @@ func (t *tx) endJob(old *Job, to JobState, reason string, at time.Time) {
 	j := *old
 	j.State, j.Error, j.FinishedAt, j.Modified = to, reason, at, t.index
 	jobs.put(t, &j)
-	for _, task := range collect(tasks.each(t.Txn, "job", key(string(j.ID)))) {
+	for _, task := range collect(tasks.each(t.records, "job", key(string(j.ID)))) {
 		switch {
 		case task.State == Finished && to == Canceled:
 			task = task.with(func(k *Task) { k.Output = nil })
@@ -292,7 +311,7 @@ func (t *tx) completeJob(old *Job, out Content, id MediaID, at time.Time) error 
 	if err != nil {
 		return err
 	}
-	m := media.get(t.Txn, "id", key(made))
+	m := media.get(t.records, "id", key(made))
 	j.State, j.FinishedAt, j.Modified = Done, at, t.index
 	j.Output, j.OutputName, j.OutputSize, j.OutputRef = m.ID, m.Name, m.Content.Blob.Size, m.Content.Blob.Ref
 	jobs.put(t, &j)
@@ -307,38 +326,46 @@ func ConvertedName(input, format string) string {
 }
 
 // Job returns the job with that id.
-func (v *View) Job(id JobID) (Job, bool) { return deref(jobs.get(v.txn, "id", key(string(id)))) }
+func (v *View) Job(id JobID) (Job, bool) { return deref(jobs.get(v.records, "id", key(string(id)))) }
 
 // Jobs yields all jobs, newest first.
-func (v *View) Jobs() func(yield func(*Job) bool) { return jobs.eachBackward(v.txn, "created", nil) }
+func (v *View) Jobs() func(yield func(*Job) bool) { return jobs.eachBackward(v.records, "created", "") }
 
 // JobsOf yields the owner's jobs, newest first.
 func (v *View) JobsOf(owner UserID) func(yield func(*Job) bool) {
-	return jobs.eachBackward(v.txn, "owner", key(string(owner)))
+	return jobs.eachBackward(v.records, "owner", key(string(owner)))
 }
 
-// JobsIn yields the jobs in that state, oldest first.
+// JobsIn yields the jobs that are Queued, or those that are Running, oldest first.
 func (v *View) JobsIn(s JobState) func(yield func(*Job) bool) {
-	return jobs.each(v.txn, "state", key(string(s)))
+	return jobs.each(v.records, "state", key(string(s)))
+}
+
+// CountJobs is how many jobs are in that state, of one owner, or of all where
+// owner is empty. It costs the same however many there are.
+func (v *View) CountJobs(owner UserID, s JobState) int {
+	if owner == "" {
+		return jobs.count(v.records, "state", key(string(s)))
+	}
+	return jobs.count(v.records, "owner", key(string(owner), string(s)))
 }
 
 // JobsSince yields the owner's jobs that changed after index, oldest change first.
 func (v *View) JobsSince(owner UserID, index uint64) func(yield func(*Job) bool) {
-	return jobs.from(v.txn, "modified", key(string(owner)), key(string(owner), index+1))
+	return jobs.from(v.records, "modified", key(string(owner)), key(string(owner), index+1))
 }
 
 // QueuePositions tells of queued jobs how many begin before them if nothing
 // changes, from 1: higher priorities first, then older ones. Turns of users are
 // not foreseen.
 func (v *View) QueuePositions() map[JobID]int {
-	var queue []*Job
-	for j := range v.JobsIn(Queued) {
-		queue = append(queue, j)
-	}
-	slices.SortStableFunc(queue, func(a, b *Job) int { return int(b.Priority - a.Priority) })
-	places := make(map[JobID]int, len(queue))
-	for i, j := range queue {
-		places[j.ID] = i + 1
+	places := make(map[JobID]int, v.CountJobs("", Queued))
+	for p := High; p >= Low; p-- {
+		for j := range v.JobsIn(Queued) {
+			if j.Priority == p {
+				places[j.ID] = len(places) + 1
+			}
+		}
 	}
 	return places
 }

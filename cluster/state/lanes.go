@@ -1,7 +1,5 @@
 package state
 
-import "github.com/hashicorp/go-memdb"
-
 // QuickCost is the expected cost in processor seconds up to which a task is
 // quick: it is run beside the long ones, so that songs do not wait for films.
 const QuickCost = 10
@@ -31,14 +29,14 @@ func (k *Task) Lane() Lane {
 
 // waitingKey sorts by priority, then lane, then by the parts: the user, the age
 // of the job, and the place of the task in it.
-func waitingKey(p Priority, lane Lane, parts ...any) []byte {
+func waitingKey(p Priority, lane Lane, parts ...any) string {
 	return key(append([]any{uint64(High - p), uint64(lane)}, parts...)...)
 }
 
 // TasksWaiting yields the waiting tasks: by priority, then by lane, then by
 // user, then the oldest job first, each in the order of its tasks.
 func (v *View) TasksWaiting() func(yield func(*Task) bool) {
-	return tasks.each(v.txn, "waiting", nil)
+	return tasks.each(v.records, "waiting", "")
 }
 
 // nearby is how many tasks of a user are stepped over before the walk jumps to
@@ -49,11 +47,11 @@ const nearby = 16
 // that priority in that lane, without looking at all the others.
 func (v *View) FirstWaiting(p Priority, lane Lane) func(yield func(*Task) bool) {
 	return func(yield func(*Task) bool) {
-		it := seekWaiting(v.txn, waitingKey(p, lane))
+		it := tasks.seek(v.records, "waiting", waitingKey(p, lane))
 		steps := 0
 		var last *Task
 		for {
-			k, _ := it.Next().(*Task)
+			k := it.next()
 			switch {
 			case k == nil || k.Priority != p || k.Lane() != lane:
 				return
@@ -63,9 +61,7 @@ func (v *View) FirstWaiting(p Priority, lane Lane) func(yield func(*Task) bool) 
 				}
 				last, steps = k, 0
 			case steps == nearby:
-				behind := waitingKey(p, lane, string(k.Owner))
-				behind[len(behind)-1] = 1 // the byte that ends the name is 0
-				it, steps = seekWaiting(v.txn, behind), 0
+				it, steps = tasks.seek(v.records, "waiting", behind(waitingKey(p, lane, string(k.Owner)))), 0
 			default:
 				steps++
 			}
@@ -73,37 +69,29 @@ func (v *View) FirstWaiting(p Priority, lane Lane) func(yield func(*Task) bool) 
 	}
 }
 
-func seekWaiting(txn *memdb.Txn, at []byte) memdb.ResultIterator {
-	it, err := txn.LowerBound(tasks.name, "waiting", at)
-	if err != nil {
-		panic(err) // only a wrong table or index name does that
-	}
-	return it
-}
-
 // A Queue walks the waiting tasks of one user, priority and lane: the oldest job
 // first, each in the order of its tasks. It costs what is walked, not what
 // waits.
 type Queue struct {
-	txn  *memdb.Txn
-	like *Task // of whose user, priority and lane they are
-	it   memdb.ResultIterator
+	records *records
+	like    *Task // of whose user, priority and lane they are
+	it      *cursor[Task]
 }
 
 // QueueOf returns the queue in which a waiting task stands, from the task on.
 func (v *View) QueueOf(k *Task) *Queue {
-	q := &Queue{txn: v.txn, like: k}
+	q := &Queue{records: v.records, like: k}
 	q.seek(k.Created, uint64(k.Seq))
 	return q
 }
 
 func (q *Queue) seek(created, seq uint64) {
-	q.it = seekWaiting(q.txn, waitingKey(q.like.Priority, q.like.Lane(), string(q.like.Owner), created, seq))
+	q.it = tasks.seek(q.records, "waiting", waitingKey(q.like.Priority, q.like.Lane(), string(q.like.Owner), created, seq))
 }
 
 // Next returns the next task, or nil at the end.
 func (q *Queue) Next() *Task {
-	k, _ := q.it.Next().(*Task)
+	k := q.it.next()
 	if k == nil || k.Owner != q.like.Owner || k.Priority != q.like.Priority || k.Lane() != q.like.Lane() {
 		return nil
 	}

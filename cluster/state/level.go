@@ -31,8 +31,8 @@ type agreement struct {
 	Level int `json:"level"`
 }
 
-var agreements = table[agreement]{"agreements", map[string]index[agreement]{
-	"id": {true, func(*agreement) []byte { return key("mesh") }},
+var agreements = table[agreement]{name: "agreements", indexes: map[string]index[agreement]{
+	"id": {true, func(*agreement) string { return key("mesh") }},
 }}
 
 // RaiseLevel lets the mesh use what came in up to that level. It is Busy while
@@ -58,7 +58,7 @@ func (c RaiseLevel) apply(t *tx) (string, error) {
 // Level is the level that the mesh has agreed on: what came in later is refused
 // as Busy.
 func (v *View) Level() int {
-	if a := agreements.get(v.txn, "id", key("mesh")); a != nil {
+	if a := agreements.get(v.records, "id", key("mesh")); a != nil {
 		return a.Level
 	}
 	return 1
@@ -68,7 +68,7 @@ func (v *View) Level() int {
 // included.
 func (v *View) CommonLevel() int {
 	common := Level
-	for n := range nodes.each(v.txn, "id", nil) {
+	for n := range nodes.each(v.records, "id", "") {
 		common = min(common, n.knows())
 	}
 	return common
@@ -77,7 +77,7 @@ func (v *View) CommonLevel() int {
 // behind names nodes that do not know that level, with their versions, or "".
 func (v *View) behind(level int) string {
 	var names []string
-	for n := range nodes.each(v.txn, "name", nil) {
+	for n := range nodes.each(v.records, "name", "") {
 		if n.knows() < level {
 			names = append(names, fmt.Sprintf("%s runs %s", n.Name, n.Version))
 		}

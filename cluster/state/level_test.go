@@ -65,10 +65,9 @@ func TestACommandThatNobodyKnowsStopsTheNode(t *testing.T) {
 
 func TestNoNodeGoesBackBehindTheMesh(t *testing.T) {
 	st := begin(t)
-	txn := st.s.db.Txn(true)
-	agreements.put(&tx{Txn: txn}, &agreement{Level + 1})
-	txn.Commit()
-	st.s.publish(st.s.db, st.index)
+	t2 := &tx{st.s.View().records.next(), st.index}
+	agreements.put(t2, &agreement{Level + 1})
+	st.s.publish(t2.records, st.index)
 	st.refused(RegisterNode{ID: "n3", Name: "node3", Version: "v8", Level: Level, At: now}, Conflict)
 	st.refused(RegisterNode{ID: "n1", Name: "node1", Version: "v8", At: now}, Conflict)
 	st.ok(RegisterNode{ID: "n3", Name: "node3", Version: "v9", Level: Level + 1, At: now})

@@ -27,6 +27,8 @@ type Media struct {
 	Created   uint64    `json:"created"`  // log index
 	Modified  uint64    `json:"modified"` // log index of the last change
 	From      JobID     `json:"from,omitempty"`
+
+	text string // name and tags in lower case
 }
 
 // Content is what the bytes of an item are, as far as the probe told.
@@ -71,13 +73,13 @@ type Stream struct {
 	Color        string  `json:"color,omitempty"` // range/matrix/transfer/primaries
 }
 
-var media = table[Media]{"media", map[string]index[Media]{
-	"id":       {true, func(m *Media) []byte { return key(string(m.ID)) }},
-	"name":     {true, func(m *Media) []byte { return key(string(m.Owner), m.Name) }},
-	"created":  {false, func(m *Media) []byte { return key(string(m.Owner), m.Created) }},
-	"modified": {false, func(m *Media) []byte { return key(string(m.Owner), m.Modified) }},
-	"blob":     {false, func(m *Media) []byte { return key(m.Content.Blob.Ref.String()) }},
-}}
+var media = table[Media]{name: "media", indexes: map[string]index[Media]{
+	"id":       {true, func(m *Media) string { return key(string(m.ID)) }},
+	"name":     {true, func(m *Media) string { return key(string(m.Owner), m.Name) }},
+	"created":  {false, func(m *Media) string { return key(string(m.Owner), m.Created) }},
+	"modified": {false, func(m *Media) string { return key(string(m.Owner), m.Modified) }},
+	"blob":     {false, func(m *Media) string { return key(m.Content.Blob.Ref) }},
+}, names: func(m *Media) naming { return m.Content.naming() }, prepare: (*Media).lower}
 
 // AddMedia puts an item into its owner's library and returns its id. Where the
 // name is taken, the same bytes give back the item that is there; other bytes
@@ -97,7 +99,7 @@ func (c AddMedia) apply(t *tx) (string, error) {
 	if err := CheckMediaName(c.Name); err != nil {
 		return "", err
 	}
-	if users.get(t.Txn, "id", key(string(c.Owner))) == nil {
+	if users.get(t.records, "id", key(string(c.Owner))) == nil {
 		return "", Errorf(NotFound, "no such user")
 	}
 	if c.ID == "" || c.Content.Blob.Ref.IsZero() {
@@ -106,7 +108,7 @@ func (c AddMedia) apply(t *tx) (string, error) {
 	m := &Media{ID: c.ID, Owner: c.Owner, Name: c.Name, Content: c.Content, CreatedAt: c.At,
 		Created: t.index, Modified: t.index, From: c.from}
 	for n := 2; ; n++ {
-		there := media.get(t.Txn, "name", key(string(m.Owner), m.Name))
+		there := media.get(t.records, "name", key(string(m.Owner), m.Name))
 		switch {
 		case there == nil:
 			media.put(t, m)
@@ -124,7 +126,7 @@ func (c AddMedia) apply(t *tx) (string, error) {
 
 // mediaOf returns the owner's item with that id.
 func (t *tx) mediaOf(owner UserID, id MediaID) (*Media, error) {
-	m := media.get(t.Txn, "id", key(string(id)))
+	m := media.get(t.records, "id", key(string(id)))
 	if m == nil || m.Owner != owner {
 		return nil, Errorf(NotFound, "no such file")
 	}
@@ -171,28 +173,30 @@ func CheckMediaName(name string) error {
 }
 
 // Media returns the item with that id.
-func (v *View) Media(id MediaID) (Media, bool) { return deref(media.get(v.txn, "id", key(string(id)))) }
+func (v *View) Media(id MediaID) (Media, bool) {
+	return deref(media.get(v.records, "id", key(string(id))))
+}
 
 // MediaByName returns the owner's item of exactly that name.
 func (v *View) MediaByName(owner UserID, name string) (Media, bool) {
-	return deref(media.get(v.txn, "name", key(string(owner), name)))
+	return deref(media.get(v.records, "name", key(string(owner), name)))
 }
 
 // MediaOf yields the owner's items in the order of their names' bytes.
 func (v *View) MediaOf(owner UserID) func(yield func(*Media) bool) {
-	return media.each(v.txn, "name", key(string(owner)))
+	return media.each(v.records, "name", key(string(owner)))
 }
 
 // MediaSince yields the owner's items that changed after index, oldest change first.
 func (v *View) MediaSince(owner UserID, index uint64) func(yield func(*Media) bool) {
-	return media.from(v.txn, "modified", key(string(owner)), key(string(owner), index+1))
+	return media.from(v.records, "modified", key(string(owner)), key(string(owner), index+1))
 }
 
 // Blobs yields every blob that some record names: what must be kept. A blob
 // may come more than once.
 func (v *View) Blobs() func(yield func(blobs.Ref) bool) {
 	return func(yield func(blobs.Ref) bool) {
-		for m := range media.each(v.txn, "id", nil) {
+		for m := range media.each(v.records, "id", "") {
 			if !m.Content.yieldRefs(yield) {
 				return
 			}
@@ -201,13 +205,13 @@ func (v *View) Blobs() func(yield func(blobs.Ref) bool) {
 			return
 		}
 		for _, s := range []JobState{Queued, Running} {
-			for j := range jobs.each(v.txn, "state", key(string(s))) {
+			for j := range jobs.each(v.records, "state", key(string(s))) {
 				if !j.Input.Content.yieldRefs(yield) {
 					return
 				}
 			}
 		}
-		for t := range tasks.each(v.txn, "output", nil) {
+		for t := range tasks.each(v.records, "output", "") {
 			if !t.Output.yieldRefs(yield) {
 				return
 			}
@@ -215,8 +219,15 @@ func (v *View) Blobs() func(yield func(blobs.Ref) bool) {
 	}
 }
 
+// BlobsChanged is the index of the last entry of the log after which Blobs may
+// have yielded other blobs than before it.
+func (v *View) BlobsChanged() uint64 { return v.records.named }
+
+// naming is the blobs that a content names.
+func (c *Content) naming() naming { return naming{c.Blob.Ref, c.Index.Ref} }
+
 // yieldRefs yields the blobs that a content names.
-func (c Content) yieldRefs(yield func(blobs.Ref) bool) bool {
+func (c *Content) yieldRefs(yield func(blobs.Ref) bool) bool {
 	return yield(c.Blob.Ref) && (c.Index.Ref.IsZero() || yield(c.Index.Ref))
 }
 
@@ -229,7 +240,7 @@ type SetIndex struct {
 }
 
 func (c SetIndex) apply(t *tx) (string, error) {
-	old := media.get(t.Txn, "id", key(string(c.ID)))
+	old := media.get(t.records, "id", key(string(c.ID)))
 	if old == nil || old.Content.Blob.Ref != c.Blob {
 		return "", Errorf(Stale, "the file was removed or replaced")
 	}

@@ -67,7 +67,7 @@ func (t *tx) suspect(k *Task, at time.Time) {
 
 // othersSucceed tells whether an attempt has worked on another node since.
 func (t *tx) othersSucceed(but NodeID, since time.Time) bool {
-	for n := range nodes.each(t.Txn, "id", nil) {
+	for n := range nodes.each(t.records, "id", "") {
 		if n.ID != but && !n.SucceededAt.Before(since) && !n.SucceededAt.IsZero() {
 			return true
 		}
@@ -75,9 +75,9 @@ func (t *tx) othersSucceed(but NodeID, since time.Time) bool {
 	return false
 }
 
-var nodes = table[Node]{"nodes", map[string]index[Node]{
-	"id":   {true, func(n *Node) []byte { return key(string(n.ID)) }},
-	"name": {true, func(n *Node) []byte { return key(n.Name) }},
+var nodes = table[Node]{name: "nodes", indexes: map[string]index[Node]{
+	"id":   {true, func(n *Node) string { return key(string(n.ID)) }},
+	"name": {true, func(n *Node) string { return key(n.Name) }},
 }}
 
 var nodeName = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,63}$`)
@@ -115,14 +115,14 @@ func (c RegisterNode) apply(t *tx) (string, error) {
 	if err := CheckNodeName(c.Name); err != nil {
 		return "", err
 	}
-	if other := nodes.get(t.Txn, "name", key(c.Name)); other != nil && other.ID != c.ID {
+	if other := nodes.get(t.records, "name", key(c.Name)); other != nil && other.ID != c.ID {
 		return "", Errorf(Conflict, "the name %q belongs to another node of this mesh (%s): start this one with another --name", c.Name, other.ID)
 	}
 	if agreed := t.view().Level(); max(1, c.Level) < agreed {
 		return "", Errorf(Conflict, "version %s of malla is too old for this mesh, which has agreed on what newer ones do (level %d): upgrade this node", c.Version, agreed)
 	}
 	n := Node{ID: c.ID, JoinedAt: c.At}
-	if old := nodes.get(t.Txn, "id", key(string(c.ID))); old != nil {
+	if old := nodes.get(t.records, "id", key(string(c.ID))); old != nil {
 		n = *old
 	}
 	if len(n.Key) > 0 && len(c.Key) > 0 && !bytes.Equal(n.Key, c.Key) {
@@ -146,7 +146,7 @@ type DrainNode struct {
 }
 
 func (c DrainNode) apply(t *tx) (string, error) {
-	old := nodes.get(t.Txn, "id", key(string(c.ID)))
+	old := nodes.get(t.records, "id", key(string(c.ID)))
 	if old == nil {
 		return "", Errorf(NotFound, "no such node")
 	}
@@ -154,7 +154,7 @@ func (c DrainNode) apply(t *tx) (string, error) {
 		return string(c.ID), nil
 	}
 	others := 0
-	for n := range nodes.each(t.Txn, "id", nil) {
+	for n := range nodes.each(t.records, "id", "") {
 		if n.ID != c.ID && n.DrainingAt.IsZero() {
 			others++
 		}
@@ -172,7 +172,7 @@ type UndrainNode struct {
 }
 
 func (c UndrainNode) apply(t *tx) (string, error) {
-	if nodes.get(t.Txn, "id", key(string(c.ID))) == nil {
+	if nodes.get(t.records, "id", key(string(c.ID))) == nil {
 		return "", Errorf(NotFound, "no such node")
 	}
 	t.count(c.ID, func(n *Node) { n.DrainingAt = time.Time{} })
@@ -186,12 +186,12 @@ type RemoveNode struct {
 }
 
 func (c RemoveNode) apply(t *tx) (string, error) {
-	n := nodes.get(t.Txn, "id", key(string(c.ID)))
+	n := nodes.get(t.records, "id", key(string(c.ID)))
 	if n == nil {
 		return "", Errorf(NotFound, "no such node")
 	}
-	for _, k := range collect(tasks.each(t.Txn, "node", key(string(c.ID)))) {
-		if j := jobs.get(t.Txn, "id", key(string(k.Job))); j != nil {
+	for _, k := range collect(tasks.each(t.records, "node", key(string(c.ID)))) {
+		if j := jobs.get(t.records, "id", key(string(k.Job))); j != nil {
 			t.endAttempt(k, j, ending{Moved, "the node was removed from the mesh", "", c.At, c.At, false})
 		}
 	}
@@ -201,7 +201,7 @@ func (c RemoveNode) apply(t *tx) (string, error) {
 
 // count changes the record of a node, where there is one.
 func (t *tx) count(id NodeID, change func(*Node)) {
-	if old := nodes.get(t.Txn, "id", key(string(id))); old != nil {
+	if old := nodes.get(t.records, "id", key(string(id))); old != nil {
 		n := *old
 		change(&n)
 		nodes.put(t, &n)
@@ -209,12 +209,14 @@ func (t *tx) count(id NodeID, change func(*Node)) {
 }
 
 // Node returns the node with that id.
-func (v *View) Node(id NodeID) (Node, bool) { return deref(nodes.get(v.txn, "id", key(string(id)))) }
+func (v *View) Node(id NodeID) (Node, bool) {
+	return deref(nodes.get(v.records, "id", key(string(id))))
+}
 
 // Nodes returns all nodes, by name.
 func (v *View) Nodes() []Node {
 	var all []Node
-	for n := range nodes.each(v.txn, "name", nil) {
+	for n := range nodes.each(v.records, "name", "") {
 		all = append(all, *n)
 	}
 	return all

@@ -10,8 +10,8 @@ type Rate struct {
 	Samples int64  `json:"samples"` // tasks it was learned from
 }
 
-var rates = table[Rate]{"rates", map[string]index[Rate]{
-	"id": {true, func(r *Rate) []byte { return key(r.Class) }},
+var rates = table[Rate]{name: "rates", indexes: map[string]index[Rate]{
+	"id": {true, func(r *Rate) string { return key(r.Class) }},
 }}
 
 // remembered is how many tasks the mean of a rate reaches back over.
@@ -24,7 +24,7 @@ func (t *tx) learn(class string, u Usage) {
 		return // nothing measured, or more than the arithmetic below bears
 	}
 	next := Rate{Class: class, CPU: min(u.CPU*1000/u.Units, 1<<58), Memory: u.Memory, Samples: 1}
-	if old := rates.get(t.Txn, "id", key(class)); old != nil {
+	if old := rates.get(t.records, "id", key(class)); old != nil {
 		weight := min(old.Samples, remembered-1)
 		next.CPU = (old.CPU*weight + next.CPU) / (weight + 1)
 		next.Memory = max(u.Memory, old.Memory-old.Memory/64)
@@ -34,4 +34,4 @@ func (t *tx) learn(class string, u Usage) {
 }
 
 // Rate returns what was learned about a class of work.
-func (v *View) Rate(class string) (Rate, bool) { return deref(rates.get(v.txn, "id", key(class))) }
+func (v *View) Rate(class string) (Rate, bool) { return deref(rates.get(v.records, "id", key(class))) }

@@ -155,12 +155,12 @@ func TestPartsOfAFailedJobAreKeptForADay(t *testing.T) {
 	st.ok(AssignTasks{Assignments: []Assignment{{"j1-2", "n1"}}, At: now})
 	st.ok(FailTask{Task: "j1-2", Attempt: 1, Reason: "damaged", Final: true, At: now})
 	part := content("first").Blob.Ref
-	if st.s.View().NeedsSweep(now.Add(KeepParts)) || !named(st.s.View(), part) {
+	if st.s.View().NeedsSweep(Sweep{At: now.Add(KeepParts)}) || !named(st.s.View(), part) {
 		t.Error("the part is not kept")
 	}
 	late := now.Add(KeepParts + time.Minute)
 	st.ok(AddShare{ID: "s1", Owner: "u1", Media: "m1", For: time.Hour, At: late}) // must not hide what is due
-	if !st.s.View().NeedsSweep(late) {
+	if !st.s.View().NeedsSweep(Sweep{At: late}) {
 		t.Error("nothing to sweep")
 	}
 	st.ok(Sweep{Limit: 10, At: late})

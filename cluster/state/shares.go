@@ -19,11 +19,11 @@ type Share struct {
 	ExpiresAt time.Time `json:"expires_at"`
 }
 
-var shares = table[Share]{"shares", map[string]index[Share]{
-	"id":      {true, func(s *Share) []byte { return key(string(s.ID)) }},
-	"media":   {false, func(s *Share) []byte { return key(string(s.Media)) }},
-	"owner":   {false, func(s *Share) []byte { return key(string(s.Owner)) }},
-	"expires": {false, func(s *Share) []byte { return key(uint64(s.ExpiresAt.Unix())) }},
+var shares = table[Share]{name: "shares", indexes: map[string]index[Share]{
+	"id":      {true, func(s *Share) string { return key(string(s.ID)) }},
+	"media":   {false, func(s *Share) string { return key(string(s.Media)) }},
+	"owner":   {false, func(s *Share) string { return key(string(s.Owner)) }},
+	"expires": {false, func(s *Share) string { return key(uint64(s.ExpiresAt.Unix())) }},
 }}
 
 // AddShare makes a public link to the owner's item, for one minute to
@@ -54,7 +54,7 @@ type RemoveShare struct {
 }
 
 func (c RemoveShare) apply(t *tx) (string, error) {
-	s := shares.get(t.Txn, "id", key(string(c.ID)))
+	s := shares.get(t.records, "id", key(string(c.ID)))
 	if s == nil || s.Owner != c.Owner {
 		return "", Errorf(NotFound, "no such share")
 	}
@@ -64,11 +64,11 @@ func (c RemoveShare) apply(t *tx) (string, error) {
 
 // Share returns the share and its item, if it is there and has not expired.
 func (v *View) Share(id ShareID, now time.Time) (Share, Media, bool) {
-	s := shares.get(v.txn, "id", key(string(id)))
+	s := shares.get(v.records, "id", key(string(id)))
 	if s == nil || !now.Before(s.ExpiresAt) {
 		return Share{}, Media{}, false
 	}
-	m := media.get(v.txn, "id", key(string(s.Media)))
+	m := media.get(v.records, "id", key(string(s.Media)))
 	if m == nil {
 		return Share{}, Media{}, false
 	}
@@ -77,5 +77,5 @@ func (v *View) Share(id ShareID, now time.Time) (Share, Media, bool) {
 
 // SharesOf yields the owner's shares, expired ones too.
 func (v *View) SharesOf(owner UserID) func(yield func(*Share) bool) {
-	return shares.each(v.txn, "owner", key(string(owner)))
+	return shares.each(v.records, "owner", key(string(owner)))
 }

@@ -8,8 +8,6 @@ import (
 	"hash/crc32"
 	"io"
 	"slices"
-
-	"github.com/hashicorp/go-memdb"
 )
 
 // A Snapshot is the whole state at one index. Taking one costs nothing and
@@ -42,9 +40,9 @@ var ErrSnapshot = errors.New("snapshot damaged")
 
 // anyTable is a table whatever its type of records.
 type anyTable interface {
-	schema() *memdb.TableSchema
-	write(txn *memdb.Txn, enc *json.Encoder) error
-	read(txn *memdb.Txn, raw json.RawMessage) error
+	create(r *records)
+	write(r *records, enc *json.Encoder) error
+	read(r *records, index uint64, raw json.RawMessage) error
 	title() string
 }
 
@@ -56,25 +54,28 @@ var tables = [][]anyTable{
 
 func (tb table[T]) title() string { return tb.name }
 
-func (tb table[T]) write(txn *memdb.Txn, enc *json.Encoder) error {
-	for rec := range tb.each(txn, "id", nil) {
-		raw, err := json.Marshal(rec)
-		if err != nil {
-			return err
-		}
-		if err := enc.Encode(snapshotLine{tb.name, raw}); err != nil {
+func (tb table[T]) write(r *records, enc *json.Encoder) error {
+	for rec := range tb.each(r, "id", "") {
+		if err := enc.Encode(struct {
+			Table  string `json:"t"`
+			Record *T     `json:"r"`
+		}{tb.name, rec}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (tb table[T]) read(txn *memdb.Txn, raw json.RawMessage) error {
+func (tb table[T]) read(r *records, index uint64, raw json.RawMessage) error {
 	rec := new(T)
 	if err := json.Unmarshal(raw, rec); err != nil {
 		return err
 	}
-	return txn.Insert(tb.name, rec)
+	if rec, ok := any(rec).(compact); ok {
+		rec.intern()
+	}
+	tb.change(r, index, tb.get(r, "id", tb.keyIn("id", rec)), rec)
+	return nil
 }
 
 // Write writes the snapshot to w.
@@ -87,7 +88,7 @@ func (s *Snapshot) Write(w io.Writer) error {
 		return fmt.Errorf("write snapshot: %w", err)
 	}
 	for _, tb := range slices.Concat(tables[:min(level+1, len(tables))]...) { // the others are empty
-		if err := tb.write(s.view.txn, enc); err != nil {
+		if err := tb.write(s.view.records, enc); err != nil {
 			return fmt.Errorf("write snapshot: table %s: %w", tb.title(), err)
 		}
 	}
@@ -95,11 +96,11 @@ func (s *Snapshot) Write(w io.Writer) error {
 	return buf.Flush()
 }
 
-// Restore replaces the state by the snapshot in r. Where it fails the state is
+// Restore replaces the state by the snapshot in from. Where it fails the state is
 // what it was; a damaged snapshot is [ErrSnapshot], one of a later level
 // [ErrTooOld].
-func (s *State) Restore(r io.Reader) error {
-	in := bufio.NewReaderSize(r, 1<<16)
+func (s *State) Restore(from io.Reader) error {
+	in := bufio.NewReaderSize(from, 1<<16)
 	sum := crc32.New(castagnoli)
 	var header snapshotHeader
 	line, err := in.ReadBytes('\n')
@@ -107,9 +108,7 @@ func (s *State) Restore(r io.Reader) error {
 		return fmt.Errorf("%w: no header of a known format", ErrSnapshot)
 	}
 	sum.Write(line)
-	db := newDB()
-	txn := db.Txn(true)
-	defer txn.Abort()
+	r := newRecords().next()
 	byName := map[string]anyTable{}
 	for _, tb := range slices.Concat(tables...) {
 		byName[tb.title()] = tb
@@ -134,7 +133,7 @@ func (s *State) Restore(r io.Reader) error {
 		if tb == nil {
 			return fmt.Errorf("%w: unknown table %q", ErrSnapshot, rec.Table)
 		}
-		if err := tb.read(txn, rec.Record); err != nil {
+		if err := tb.read(r, header.Index, rec.Record); err != nil {
 			return fmt.Errorf("%w: table %s: %v", ErrSnapshot, rec.Table, err)
 		}
 	}
@@ -145,7 +144,6 @@ func (s *State) Restore(r io.Reader) error {
 	if header.Level > Level {
 		return fmt.Errorf("snapshot of level %d, and this node knows level %d: %w", header.Level, Level, ErrTooOld)
 	}
-	txn.Commit()
-	s.publish(db, header.Index)
+	s.publish(r, header.Index)
 	return nil
 }

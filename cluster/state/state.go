@@ -49,23 +49,17 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-
-	"github.com/hashicorp/go-memdb"
 )
 
 // State is the agreed state of a mesh, as far as this node has heard of it.
 type State struct {
 	mu   sync.RWMutex // guards view
 	view *View
-	db   *memdb.MemDB // replaced by Restore, under mu
 }
 
 // New returns an empty state at index 0.
 func New() *State {
-	db := newDB()
-	s := &State{db: db}
-	s.view = &View{txn: db.Txn(false), changed: make(chan struct{})}
-	return s
+	return &State{view: &View{records: newRecords(), changed: make(chan struct{})}}
 }
 
 // A Result is the answer to a command.
@@ -83,51 +77,51 @@ func (s *State) Apply(index uint64, data []byte) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("entry %d: %w", index, err)
 	}
-	db := s.database()
-	if view := s.View(); env.Level > view.Level() {
-		s.publish(db, index)
+	view := s.View()
+	if env.Level > view.Level() {
+		s.publish(view.records, index)
 		return Result{Index: index}, view.early(env.Level)
 	}
 	if cmd == nil {
 		return Result{}, fmt.Errorf("entry %d: command %q: %w", index, env.Name, ErrTooOld)
 	}
-	t := &tx{Txn: db.Txn(true), index: index}
-	defer t.Abort()
+	t := &tx{view.records.next(), index}
 	if id, done := t.answered(env.Request); done {
-		s.publish(db, index)
+		s.publish(view.records, index)
 		return Result{Index: index, ID: id}, nil
+	}
+	if env.Since > 0 && index > env.Since+keepRequests {
+		s.publish(view.records, index)
+		return Result{Index: index}, &Error{Kind: Busy, Msg: "so much was written meanwhile that nobody remembers this request", Unsure: true}
 	}
 	id, err := cmd.apply(t)
 	var refusal *Error
 	switch {
 	case errors.As(err, &refusal):
-		s.publish(db, index)
+		s.publish(view.records, index)
 		return Result{Index: index}, refusal
 	case err != nil:
 		return Result{}, fmt.Errorf("entry %d: %w", index, err)
 	}
 	t.remember(env.Request, id)
-	t.Commit()
-	s.publish(db, index)
+	s.publish(t.records, index)
 	return Result{Index: index, ID: id}, nil
 }
 
 // Skip makes the state's index n larger without an entry, for a state that
 // goes on in another log.
-func (s *State) Skip(n uint64) { s.publish(s.database(), s.Index()+n) }
-
-func (s *State) database() *memdb.MemDB {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.db
+func (s *State) Skip(n uint64) {
+	v := s.View()
+	s.publish(v.records, v.index+n)
 }
 
-// publish makes the newest records of db the current view, at index.
-func (s *State) publish(db *memdb.MemDB, index uint64) {
-	next := &View{txn: db.Txn(false), index: index, changed: make(chan struct{})}
+// publish makes r the current view, at index. They must not change any more.
+func (s *State) publish(r *records, index uint64) {
+	r.own = nil
+	next := &View{records: r, index: index, changed: make(chan struct{})}
 	s.mu.Lock()
 	old := s.view
-	s.db, s.view = db, next
+	s.view = next
 	s.mu.Unlock()
 	close(old.changed)
 }
@@ -159,7 +153,7 @@ func (s *State) WaitIndex(ctx context.Context, index uint64) error {
 
 // A View is the state at one index. It may be kept and read by many.
 type View struct {
-	txn     *memdb.Txn
+	records *records
 	index   uint64
 	changed chan struct{} // closed when there is a newer view
 }

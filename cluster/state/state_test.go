@@ -441,11 +441,11 @@ func TestSweepKeepsWhatIsYoung(t *testing.T) {
 	st.ok(convert("j1"))
 	st.ok(CancelJob{ID: "j1", Owner: "u1", At: now})
 	st.ok(convert("j2"))
-	if st.s.View().NeedsSweep(now.Add(KeepEnded)) {
+	if st.s.View().NeedsSweep(Sweep{At: now.Add(KeepEnded)}) {
 		t.Error("a sweep with nothing to do")
 	}
 	late := now.Add(KeepEnded + time.Hour)
-	if !st.s.View().NeedsSweep(late) {
+	if !st.s.View().NeedsSweep(Sweep{At: late}) {
 		t.Error("no sweep where there is something to do")
 	}
 	st.ok(Sweep{Limit: 10, At: late})
@@ -479,5 +479,102 @@ func BenchmarkApply(b *testing.B) {
 		if _, err := s.Apply(n, data); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func TestJobsAreKeptAsLongAsTheSweepSays(t *testing.T) {
+	st := begin(t)
+	st.ok(song("m1", "a.mp3", "one"))
+	st.ok(convert("early")) // but it ends last
+	for _, id := range []string{"j1", "j2", "j3"} {
+		st.ok(convert(id))
+		st.ok(CancelJob{ID: JobID(id), Owner: "u1", At: now})
+	}
+	st.ok(CancelJob{ID: "early", Owner: "u1", At: now.Add(2 * time.Hour)})
+	sweep := Sweep{Limit: 2, KeepJobs: time.Hour, At: now.Add(time.Hour + time.Second)}
+	sweeps := 0
+	for ; st.s.View().NeedsSweep(sweep); sweeps++ {
+		st.ok(sweep)
+	}
+	if sweeps != 2 {
+		t.Errorf("%d sweeps of 2 records for 3 jobs", sweeps)
+	}
+	for _, id := range []string{"j1", "j2", "j3"} {
+		if _, there := st.s.View().Job(JobID(id)); there {
+			t.Errorf("job %s is kept for longer", id)
+		}
+		for range st.s.View().TasksOf(JobID(id)) {
+			t.Errorf("a task of job %s is kept", id)
+		}
+	}
+	st.job("early")
+}
+
+func TestJobsAreCounted(t *testing.T) {
+	st := begin(t)
+	st.ok(song("m1", "a.mp3", "one"))
+	for _, id := range []string{"j1", "j2", "j3"} {
+		st.ok(convert(id))
+	}
+	st.ok(AssignTasks{Assignments: []Assignment{{"j1-t", "n1"}}, At: now})
+	st.ok(CancelJob{ID: "j2", Owner: "u1", At: now})
+	restored := New()
+	var snapshot bytes.Buffer
+	if err := errors.Join(st.s.Snapshot().Write(&snapshot), restored.Restore(&snapshot)); err != nil {
+		t.Fatal(err)
+	}
+	for name, v := range map[string]*View{"as it grew": st.s.View(), "restored": restored.View()} {
+		for state, want := range map[JobState]int{Queued: 1, Running: 1, Canceled: 1, Done: 0} {
+			if all, own, others := v.CountJobs("", state), v.CountJobs("u1", state), v.CountJobs("u2", state); all != want || own != want || others != 0 {
+				t.Errorf("%s: %d jobs are %s, %d of their owner, %d of another, want %d", name, all, state, own, others, want)
+			}
+		}
+	}
+	st.ok(Sweep{Limit: 10, KeepJobs: time.Hour, At: now.Add(2 * time.Hour)})
+	if n := st.s.View().CountJobs("u1", Canceled); n != 0 {
+		t.Errorf("%d jobs are counted that are gone", n)
+	}
+}
+
+func TestChangesOfTheBlobsAreNoticed(t *testing.T) {
+	st := begin(t)
+	for _, c := range []struct {
+		what    string
+		cmd     Command
+		changes bool
+	}{
+		{"an item is new", song("m1", "a.mp3", "one"), true},
+		{"a job reads it", convert("j1"), true},
+		{"a job begins", AssignTasks{Assignments: []Assignment{{"j1-t", "n1"}}, At: now}, false},
+		{"it is linked", AddShare{ID: "s1", Owner: "u1", Media: "m1", For: time.Hour, At: now}, false},
+		{"an output is new", FinishTask{Task: "j1-t", Attempt: 1, Output: content("out"), Media: "m2", At: now}, true},
+		{"an item goes", RemoveMedia{ID: "m1", Owner: "u1"}, true},
+		{"a user is new", AddUser{ID: "u3", Name: "cid", Password: "phc", At: now}, false},
+	} {
+		st.ok(c.cmd)
+		if changed := st.s.View().BlobsChanged() == st.index; changed != c.changes {
+			t.Errorf("%s: noticed %v, want %v", c.what, changed, c.changes)
+		}
+	}
+}
+
+func TestATryThatComesTooLateDoesNothing(t *testing.T) {
+	s := New()
+	entry, _ := EncodeSince(1, "r1", AddUser{ID: "u1", Name: "ana", Password: "phc"})
+	if _, err := s.Apply(2, entry); err != nil {
+		t.Fatal(err)
+	}
+	for index := uint64(keepRequests + 2); index < keepRequests+20; index++ { // each drops what is too old
+		other, _ := Encode(fmt.Sprint("r", index), EndSessions{User: "u1"})
+		if _, err := s.Apply(index, other); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := dump(t, s)
+	if r, err := s.Apply(keepRequests+20, entry); !errors.Is(err, ErrBusy) {
+		t.Errorf("the answer is forgotten, and the try is answered with %v, %v", r, err)
+	}
+	if !bytes.Equal(before, dump(t, s)) {
+		t.Error("it changed the state")
 	}
 }

@@ -1,9 +1,16 @@
 package state
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
-// KeepEnded is how long a job that has ended is listed.
+// KeepEnded is how long a job that has ended is listed, unless a Sweep says
+// otherwise.
 const KeepEnded = 30 * 24 * time.Hour
+
+// MaxKeepEnded is the longest time for which jobs that ended can be kept.
+const MaxKeepEnded = 10 * 365 * 24 * time.Hour
 
 // KeepParts is how long what a failed job has made is kept for a retry.
 const KeepParts = 24 * time.Hour
@@ -19,9 +26,9 @@ type request struct {
 	Answer string `json:"answer,omitempty"`
 }
 
-var requests = table[request]{"requests", map[string]index[request]{
-	"id":    {true, func(r *request) []byte { return key(r.ID) }},
-	"index": {false, func(r *request) []byte { return key(r.Index) }},
+var requests = table[request]{name: "requests", indexes: map[string]index[request]{
+	"id":    {true, func(r *request) string { return key(r.ID) }},
+	"index": {false, func(r *request) string { return key(r.Index) }},
 }}
 
 // answered returns the answer that the request got before.
@@ -29,7 +36,7 @@ func (t *tx) answered(id string) (string, bool) {
 	if id == "" {
 		return "", false
 	}
-	r, ok := deref(requests.get(t.Txn, "id", key(id)))
+	r, ok := deref(requests.get(t.records, "id", key(id)))
 	return r.Answer, ok
 }
 
@@ -43,7 +50,7 @@ func (t *tx) remember(id, answer string) {
 		return
 	}
 	var old []*request
-	for r := range requests.each(t.Txn, "index", nil) {
+	for r := range requests.each(t.records, "index", "") {
 		if r.Index >= t.index-keepRequests || len(old) == 16 {
 			break
 		}
@@ -57,8 +64,8 @@ func (t *tx) remember(id, answer string) {
 // oldParts yields what tasks of jobs made that failed long ago.
 func (t *tx) oldParts(now time.Time) func(yield func(*Task) bool) {
 	return func(yield func(*Task) bool) {
-		for k := range tasks.each(t.Txn, "output", nil) {
-			j := jobs.get(t.Txn, "id", key(string(k.Job)))
+		for k := range tasks.each(t.records, "output", "") {
+			j := jobs.get(t.records, "id", key(string(k.Job)))
 			if j != nil && j.State == Failed && j.FinishedAt.Before(now.Add(-KeepParts)) && !yield(k) {
 				return
 			}
@@ -67,33 +74,34 @@ func (t *tx) oldParts(now time.Time) func(yield func(*Task) bool) {
 }
 
 // Sweep drops what has run out: expired shares, what was in the trash for its
-// time, jobs that ended long ago, parts of jobs that failed, and memories of
-// removed items. It removes at most Limit records of each.
+// time, jobs that ended longer ago than KeepJobs, parts of jobs that failed, and
+// memories of removed items. It removes at most Limit records of each.
 type Sweep struct {
-	Limit int       `json:"limit"`
-	At    time.Time `json:"at"`
+	Limit    int           `json:"limit"`
+	KeepJobs time.Duration `json:"keep_jobs,omitempty"` // KeepEnded where it is 0
+	At       time.Time     `json:"at"`
 }
 
+// endedBefore is when jobs must have ended to go.
+func (c Sweep) endedBefore() time.Time { return c.At.Add(-cmp.Or(c.KeepJobs, KeepEnded)) }
+
 func (c Sweep) apply(t *tx) (string, error) {
-	for _, s := range first(c.Limit, shares.each(t.Txn, "expires", nil), func(s *Share) bool { return s.ExpiresAt.Before(c.At) }) {
+	for _, s := range first(c.Limit, shares.each(t.records, "expires", ""), func(s *Share) bool { return s.ExpiresAt.Before(c.At) }) {
 		shares.drop(t, s)
 	}
-	for _, x := range first(c.Limit, trash.each(t.Txn, "goes", nil), func(x *Trashed) bool { return x.over(c.At) }) {
+	for _, x := range first(c.Limit, trash.each(t.records, "goes", ""), func(x *Trashed) bool { return x.over(c.At) }) {
 		t.purge(x)
 	}
-	for _, state := range []JobState{Done, Failed, Canceled} {
-		old := first(c.Limit, jobs.each(t.Txn, "state", key(string(state))), func(j *Job) bool { return j.FinishedAt.Before(c.At.Add(-KeepEnded)) })
-		for _, j := range old {
-			for _, k := range collect(tasks.each(t.Txn, "job", key(string(j.ID)))) {
-				tasks.drop(t, k)
-			}
-			jobs.drop(t, j)
+	for _, j := range first(c.Limit, jobs.each(t.records, "ended", ""), func(j *Job) bool { return j.FinishedAt.Before(c.endedBefore()) }) {
+		for _, k := range collect(tasks.each(t.records, "job", key(string(j.ID)))) {
+			tasks.drop(t, k)
 		}
+		jobs.drop(t, j)
 	}
 	for _, k := range first(c.Limit, t.oldParts(c.At), func(*Task) bool { return true }) {
 		tasks.put(t, k.with(func(k *Task) { k.Output = nil }))
 	}
-	for _, r := range first(c.Limit, removals.each(t.Txn, "id", nil), func(r *Removal) bool { return r.At+keepRemovals < t.index }) {
+	for _, r := range first(c.Limit, removals.each(t.records, "id", ""), func(r *Removal) bool { return r.At+keepRemovals < t.index }) {
 		removals.drop(t, r)
 	}
 	return "", nil
@@ -112,32 +120,33 @@ func first[T any](limit int, seq func(func(*T) bool), match func(*T) bool) []*T 
 	return found
 }
 
-// NeedsSweep tells whether a Sweep at that time would remove something.
-func (v *View) NeedsSweep(now time.Time) bool {
-	for s := range shares.each(v.txn, "expires", nil) {
-		if s.ExpiresAt.Before(now) {
+// NeedsSweep tells whether that Sweep would remove something.
+func (v *View) NeedsSweep(c Sweep) bool {
+	for s := range shares.each(v.records, "expires", "") {
+		if s.ExpiresAt.Before(c.At) {
 			return true
 		}
 		break // the others expire later
 	}
-	for x := range trash.each(v.txn, "goes", nil) {
-		if x.over(now) {
+	for x := range trash.each(v.records, "goes", "") {
+		if x.over(c.At) {
 			return true
 		}
 		break // the others go later
 	}
-	for k := range tasks.each(v.txn, "output", nil) {
-		if j, ok := v.Job(k.Job); ok && j.State == Failed && j.FinishedAt.Before(now.Add(-KeepParts)) {
+	for k := range tasks.each(v.records, "output", "") {
+		if j, ok := v.Job(k.Job); ok && j.State == Failed && j.FinishedAt.Before(c.At.Add(-KeepParts)) {
 			return true
 		}
 	}
-	for _, state := range []JobState{Done, Failed, Canceled} {
-		for j := range v.JobsIn(state) {
-			if j.FinishedAt.Before(now.Add(-KeepEnded)) {
-				return true
-			}
-			break
+	for j := range jobs.each(v.records, "ended", "") {
+		if j.FinishedAt.Before(c.endedBefore()) {
+			return true
 		}
+		break // the others ended later
+	}
+	for r := range removals.each(v.records, "id", "") {
+		return r.At+keepRemovals < v.index
 	}
 	return false
 }

@@ -119,27 +119,32 @@ func (n NewTask) task(j *Job, seq int, at time.Time) *Task {
 	return k
 }
 
-var tasks = table[Task]{"tasks", map[string]index[Task]{
-	"id":  {true, func(k *Task) []byte { return key(string(k.ID)) }},
-	"job": {false, func(k *Task) []byte { return key(string(k.Job), uint64(k.Seq)) }},
-	"waiting": {false, func(k *Task) []byte {
+var tasks = table[Task]{name: "tasks", indexes: map[string]index[Task]{
+	"id":  {true, func(k *Task) string { return key(string(k.ID)) }},
+	"job": {false, func(k *Task) string { return key(string(k.Job), uint64(k.Seq)) }},
+	"waiting": {false, func(k *Task) string {
 		if k.State != Waiting {
-			return nil
+			return ""
 		}
 		return waitingKey(k.Priority, k.Lane(), string(k.Owner), k.Created, uint64(k.Seq))
 	}},
-	"node": {false, func(k *Task) []byte {
+	"node": {false, func(k *Task) string {
 		if k.State != Assigned {
-			return nil
+			return ""
 		}
 		return key(string(k.Node))
 	}},
-	"output": {false, func(k *Task) []byte {
+	"output": {false, func(k *Task) string {
 		if k.Output == nil {
-			return nil
+			return ""
 		}
 		return key(string(k.ID))
 	}},
+}, names: func(k *Task) naming {
+	if k.Output == nil {
+		return naming{}
+	}
+	return k.Output.naming()
 }}
 
 // with returns a changed copy.
@@ -152,14 +157,14 @@ func (k *Task) with(change func(*Task)) *Task {
 // held returns the task if that attempt is the one under way, and else a
 // refusal: the node that reports was given up on.
 func (t *tx) held(id TaskID, attempt int) (*Task, *Job, error) {
-	k := tasks.get(t.Txn, "id", key(string(id)))
+	k := tasks.get(t.records, "id", key(string(id)))
 	if k == nil {
 		return nil, nil, Errorf(NotFound, "no such task")
 	}
 	if k.State != Assigned || k.Attempt != attempt {
 		return nil, nil, Errorf(Stale, "attempt %d of task %s was given up on", attempt, id)
 	}
-	j := jobs.get(t.Txn, "id", key(string(k.Job)))
+	j := jobs.get(t.records, "id", key(string(k.Job)))
 	if j == nil || j.Ended() {
 		return nil, nil, Errorf(Stale, "the job of task %s has ended", id)
 	}
@@ -182,7 +187,7 @@ type Assignment struct {
 
 func (c AssignTasks) apply(t *tx) (string, error) {
 	for _, a := range c.Assignments {
-		k := tasks.get(t.Txn, "id", key(string(a.Task)))
+		k := tasks.get(t.records, "id", key(string(a.Task)))
 		if k == nil || k.State != Waiting {
 			continue
 		}
@@ -190,7 +195,7 @@ func (c AssignTasks) apply(t *tx) (string, error) {
 			k.State, k.Node, k.AssignedAt = Assigned, a.Node, c.At
 			k.Attempt++
 		}))
-		j := *jobs.get(t.Txn, "id", key(string(k.Job)))
+		j := *jobs.get(t.records, "id", key(string(k.Job)))
 		if j.State == Queued {
 			j.State, j.StartedAt = Running, c.At
 		}
@@ -240,7 +245,7 @@ func (c FinishTask) apply(t *tx) (string, error) {
 		t.openAssembly(j.ID)
 		return string(k.ID), nil
 	}
-	for _, other := range collect(tasks.each(t.Txn, "job", key(string(j.ID)))) {
+	for _, other := range collect(tasks.each(t.records, "job", key(string(j.ID)))) {
 		if other.Output != nil {
 			tasks.put(t, other.with(func(k *Task) { k.Output = nil }))
 		}
@@ -258,7 +263,7 @@ func (c FinishTask) apply(t *tx) (string, error) {
 func (t *tx) openAssembly(id JobID) {
 	ready := true
 	var assembly *Task
-	for k := range tasks.each(t.Txn, "job", key(string(id))) {
+	for k := range tasks.each(t.records, "job", key(string(id))) {
 		switch {
 		case k.Kind == Assembly:
 			assembly = k
@@ -299,7 +304,7 @@ func (c ConvertWhole) apply(t *tx) (string, error) {
 		return "", Errorf(Invalid, "only what was cut is done again whole, by a conversion with an id")
 	}
 	seq := 0
-	for _, other := range collect(tasks.each(t.Txn, "job", key(string(k.Job)))) {
+	for _, other := range collect(tasks.each(t.records, "job", key(string(k.Job)))) {
 		seq = max(seq, other.Seq+1)
 		tasks.put(t, other.with(func(o *Task) {
 			if o.ID == k.ID {
@@ -316,19 +321,21 @@ func (c ConvertWhole) apply(t *tx) (string, error) {
 }
 
 // Task returns the task with that id.
-func (v *View) Task(id TaskID) (Task, bool) { return deref(tasks.get(v.txn, "id", key(string(id)))) }
+func (v *View) Task(id TaskID) (Task, bool) {
+	return deref(tasks.get(v.records, "id", key(string(id))))
+}
 
 // TasksOf yields the tasks of a job in their order.
 func (v *View) TasksOf(job JobID) func(yield func(*Task) bool) {
-	return tasks.each(v.txn, "job", key(string(job)))
+	return tasks.each(v.records, "job", key(string(job)))
 }
 
 // TasksOn yields the tasks that are assigned to that node.
 func (v *View) TasksOn(node NodeID) func(yield func(*Task) bool) {
-	return tasks.each(v.txn, "node", key(string(node)))
+	return tasks.each(v.records, "node", key(string(node)))
 }
 
 // TasksAssigned yields every assigned task, by node.
 func (v *View) TasksAssigned() func(yield func(*Task) bool) {
-	return tasks.each(v.txn, "node", nil)
+	return tasks.each(v.records, "node", "")
 }

@@ -22,11 +22,11 @@ type Trashed struct {
 	Index uint64    `json:"index"` // log index of the deletion
 }
 
-var trash = table[Trashed]{"trash", map[string]index[Trashed]{
-	"id":    {true, func(x *Trashed) []byte { return key(string(x.Media.ID)) }},
-	"owner": {false, func(x *Trashed) []byte { return key(string(x.Media.Owner), x.Index) }},
-	"goes":  {false, func(x *Trashed) []byte { return key(uint64(x.Goes.Unix())) }},
-}}
+var trash = table[Trashed]{name: "trash", indexes: map[string]index[Trashed]{
+	"id":    {true, func(x *Trashed) string { return key(string(x.Media.ID)) }},
+	"owner": {false, func(x *Trashed) string { return key(string(x.Media.Owner), x.Index) }},
+	"goes":  {false, func(x *Trashed) string { return key(uint64(x.Goes.Unix())) }},
+}, names: func(x *Trashed) naming { return x.Media.Content.naming() }}
 
 // MaxTrashKeep is the longest time for which the trash can be asked to keep
 // something.
@@ -61,13 +61,13 @@ func (c RemoveMedia) apply(t *tx) (string, error) {
 }
 
 func (t *tx) dropShares(id MediaID) {
-	for _, s := range collect(shares.each(t.Txn, "media", key(string(id)))) {
+	for _, s := range collect(shares.each(t.records, "media", key(string(id)))) {
 		shares.drop(t, s)
 	}
 }
 
 func (t *tx) trashedOf(owner UserID, id MediaID) (*Trashed, error) {
-	x := trash.get(t.Txn, "id", key(string(id)))
+	x := trash.get(t.records, "id", key(string(id)))
 	if x == nil || x.Media.Owner != owner {
 		return nil, Errorf(NotFound, "there is no such file in the trash")
 	}
@@ -89,7 +89,7 @@ func (c RestoreMedia) apply(t *tx) (string, error) {
 	}
 	m := x.Media
 	m.Modified = t.index
-	for n := 2; media.get(t.Txn, "name", key(string(m.Owner), m.Name)) != nil; n++ {
+	for n := 2; media.get(t.records, "name", key(string(m.Owner), m.Name)) != nil; n++ {
 		m.Name = numbered(x.Media.Name, n)
 	}
 	trash.drop(t, x)
@@ -125,7 +125,7 @@ type EmptyTrash struct {
 
 func (c EmptyTrash) apply(t *tx) (string, error) {
 	limit := cmp.Or(c.Limit, math.MaxInt)
-	old := first(limit, trash.each(t.Txn, "owner", key(string(c.Owner))), func(x *Trashed) bool { return x.Index <= c.Index })
+	old := first(limit, trash.each(t.records, "owner", key(string(c.Owner))), func(x *Trashed) bool { return x.Index <= c.Index })
 	for _, x := range old {
 		t.purge(x)
 	}
@@ -153,20 +153,20 @@ type Removal struct {
 // keepRemovals is how many log entries a Removal outlives.
 const keepRemovals = 100_000
 
-var removals = table[Removal]{"removals", map[string]index[Removal]{
-	"id":    {true, func(r *Removal) []byte { return key(r.At, string(r.Media)) }},
-	"owner": {false, func(r *Removal) []byte { return key(string(r.Owner), r.At) }},
+var removals = table[Removal]{name: "removals", indexes: map[string]index[Removal]{
+	"id":    {true, func(r *Removal) string { return key(r.At, string(r.Media)) }},
+	"owner": {false, func(r *Removal) string { return key(string(r.Owner), r.At) }},
 }}
 
 // RemovalsSince yields what went from the owner's library or trash after index.
 // It knows of removals at most keepRemovals entries old.
 func (v *View) RemovalsSince(owner UserID, index uint64) func(yield func(*Removal) bool) {
-	return removals.from(v.txn, "owner", key(string(owner)), key(string(owner), index+1))
+	return removals.from(v.records, "owner", key(string(owner)), key(string(owner), index+1))
 }
 
 // TrashOf yields what is in the owner's trash, the latest deletion first.
 func (v *View) TrashOf(owner UserID) func(yield func(*Trashed) bool) {
-	return trash.eachBackward(v.txn, "owner", key(string(owner)))
+	return trash.eachBackward(v.records, "owner", key(string(owner)))
 }
 
 // over tells whether it has been in the trash for its time.
@@ -174,7 +174,7 @@ func (x *Trashed) over(now time.Time) bool { return !x.Goes.After(now) }
 
 // trashedBlobs yields the blobs that the trash keeps.
 func (v *View) trashedBlobs(yield func(blobs.Ref) bool) bool {
-	for x := range trash.each(v.txn, "id", nil) {
+	for x := range trash.each(v.records, "id", "") {
 		if !x.Media.Content.yieldRefs(yield) {
 			return false
 		}

@@ -55,7 +55,7 @@ func TestTrashKeepsAnItemUntilItsTime(t *testing.T) {
 	st.refused(convert("j1"), NotFound)
 	st.refused(AddShare{ID: "s9", Owner: "u1", Media: "m1", For: time.Hour, At: now}, NotFound)
 
-	if early := now.Add(week - time.Second); v.NeedsSweep(early) {
+	if early := now.Add(week - time.Second); v.NeedsSweep(Sweep{At: early}) {
 		t.Error("it goes a second early")
 	}
 	st.ok(Sweep{Limit: 10, At: now.Add(week - time.Second)})
@@ -64,7 +64,7 @@ func TestTrashKeepsAnItemUntilItsTime(t *testing.T) {
 			t.Error("the bytes of what is in the trash are not named before its time")
 		}
 	}
-	if !st.s.View().NeedsSweep(now.Add(week)) {
+	if !st.s.View().NeedsSweep(Sweep{At: now.Add(week)}) {
 		t.Error("nobody is told that its time is over")
 	}
 	seen := st.s.Index()

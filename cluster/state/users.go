@@ -27,10 +27,10 @@ type User struct {
 	CreatedAt time.Time `json:"created_at"`
 }
 
-var users = table[User]{"users", map[string]index[User]{
-	"id":   {true, func(u *User) []byte { return key(string(u.ID)) }},
-	"name": {true, func(u *User) []byte { return key(strings.ToLower(u.Name)) }},
-	"role": {false, func(u *User) []byte { return key(string(u.Role)) }},
+var users = table[User]{name: "users", indexes: map[string]index[User]{
+	"id":   {true, func(u *User) string { return key(string(u.ID)) }},
+	"name": {true, func(u *User) string { return key(strings.ToLower(u.Name)) }},
+	"role": {false, func(u *User) string { return key(string(u.Role)) }},
 }}
 
 var userName = regexp.MustCompile(`^[a-zA-Z0-9_.-]{3,32}$`)
@@ -53,7 +53,7 @@ func (c AddUser) add(t *tx, role Role) (string, error) {
 	if c.ID == "" || c.Password == "" {
 		return "", Errorf(Invalid, "a user needs an id and a password")
 	}
-	if users.get(t.Txn, "name", key(strings.ToLower(c.Name))) != nil {
+	if users.get(t.records, "name", key(strings.ToLower(c.Name))) != nil {
 		return "", Errorf(Conflict, "the name %q is taken: choose another", c.Name)
 	}
 	users.put(t, &User{ID: c.ID, Name: c.Name, Password: c.Password, Role: role, Session: t.index, CreatedAt: c.At})
@@ -75,7 +75,7 @@ type AddFirstAdmin struct {
 }
 
 func (c AddFirstAdmin) apply(t *tx) (string, error) {
-	for range users.each(t.Txn, "role", key(string(Admin))) {
+	for range users.each(t.records, "role", key(string(Admin))) {
 		return "", Errorf(Conflict, "the mesh has an administrator already")
 	}
 	return c.add(t, Admin)
@@ -87,7 +87,7 @@ type EndSessions struct {
 }
 
 func (c EndSessions) apply(t *tx) (string, error) {
-	old := users.get(t.Txn, "id", key(string(c.User)))
+	old := users.get(t.records, "id", key(string(c.User)))
 	if old == nil {
 		return "", Errorf(NotFound, "no such user")
 	}
@@ -98,12 +98,14 @@ func (c EndSessions) apply(t *tx) (string, error) {
 }
 
 // User returns the user with that id.
-func (v *View) User(id UserID) (User, bool) { return deref(users.get(v.txn, "id", key(string(id)))) }
+func (v *View) User(id UserID) (User, bool) {
+	return deref(users.get(v.records, "id", key(string(id))))
+}
 
 // UserByName returns the user with exactly that name, upper and lower case
 // told apart.
 func (v *View) UserByName(name string) (User, bool) {
-	u, ok := deref(users.get(v.txn, "name", key(strings.ToLower(name))))
+	u, ok := deref(users.get(v.records, "name", key(strings.ToLower(name))))
 	if !ok || u.Name != name {
 		return User{}, false
 	}
@@ -112,7 +114,7 @@ func (v *View) UserByName(name string) (User, bool) {
 
 // HasAdmin tells whether the mesh has an administrator.
 func (v *View) HasAdmin() bool {
-	for range users.each(v.txn, "role", key(string(Admin))) {
+	for range users.each(v.records, "role", key(string(Admin))) {
 		return true
 	}
 	return false

@@ -5,8 +5,8 @@ type note struct {
 	Name string `json:"name"`
 }
 
-var notes = table[note]{"notes", map[string]index[note]{
-	"id": {true, func(n *note) []byte { return key(n.Name) }},
+var notes = table[note]{name: "notes", indexes: map[string]index[note]{
+	"id": {true, func(n *note) string { return key(n.Name) }},
 }}
 
 // AddNote is a command that came in with this level.
