@@ -30,6 +30,8 @@ type envelope struct {
 	Body    json.RawMessage `json:"body"`
 }
 
+const checksumSize = 4
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Encode writes cmd as a log entry. A second entry with the same request id is
@@ -58,33 +60,55 @@ func EncodeSince(since uint64, request string, cmd Command) ([]byte, error) {
 
 // frame puts the checksum before the text of an entry.
 func frame(text []byte) []byte {
-	out := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(text)), crc32.Checksum(text, castagnoli))
+	out := binary.BigEndian.AppendUint32(make([]byte, 0, checksumSize+len(text)), crc32.Checksum(text, castagnoli))
 	return append(out, text...)
 }
 
-// decode reads what Encode wrote. The command is nil where this version of
+// An item is one command of an entry. The command is nil where this version of
 // malla does not know it.
-func decode(data []byte) (envelope, Command, error) {
-	if len(data) < 4 {
-		return envelope{}, nil, ErrDamaged
+type item struct {
+	envelope
+	cmd Command
+}
+
+// decode reads what Encode or Join wrote.
+func decode(data []byte) ([]item, error) {
+	if len(data) < checksumSize {
+		return nil, ErrDamaged
 	}
-	text := data[4:]
+	text := data[checksumSize:]
 	if binary.BigEndian.Uint32(data) != crc32.Checksum(text, castagnoli) {
-		return envelope{}, nil, fmt.Errorf("%w: checksum", ErrDamaged)
+		return nil, fmt.Errorf("%w: checksum", ErrDamaged)
 	}
 	var env envelope
 	if err := json.Unmarshal(text, &env); err != nil {
-		return envelope{}, nil, fmt.Errorf("%w: %v", ErrDamaged, err)
+		return nil, fmt.Errorf("%w: %v", ErrDamaged, err)
 	}
-	decoder := decoders[env.Name]
-	if decoder == nil || env.Level > Level {
-		return env, nil, nil
+	if env.Name == batchName && env.Level == batchLevel {
+		items, err := split(env.Body)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %v", ErrDamaged, err)
+		}
+		return items, nil
 	}
-	cmd, err := decoder(env.Body)
+	cmd, err := env.command()
 	if err != nil {
-		return env, nil, fmt.Errorf("%w: %s: %v", ErrDamaged, env.Name, err)
+		return nil, fmt.Errorf("%w: %v", ErrDamaged, err)
 	}
-	return env, cmd, nil
+	return []item{{env, cmd}}, nil
+}
+
+// command reads the command, if this version of malla knows it.
+func (e *envelope) command() (Command, error) {
+	decoder := decoders[e.Name]
+	if decoder == nil || e.Level > Level {
+		return nil, nil
+	}
+	cmd, err := decoder(e.Body)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %v", e.Name, err)
+	}
+	return cmd, nil
 }
 
 // decoders: name of a command in the log -> its decoder.

@@ -8,7 +8,7 @@ import (
 
 // Level is the newest level that this version of malla knows. Whoever adds a
 // command, a field or a table raises it: see the package's Levels.
-const Level = 1
+const Level = 2
 
 // ErrTooOld tells that the mesh has agreed on a level that this version of
 // malla does not know: it must be upgraded.

@@ -65,7 +65,7 @@ func TestACommandThatNobodyKnowsStopsTheNode(t *testing.T) {
 
 func TestNoNodeGoesBackBehindTheMesh(t *testing.T) {
 	st := begin(t)
-	t2 := &tx{st.s.View().records.next(), st.index}
+	t2 := &tx{records: st.s.View().records.next(), index: st.index}
 	agreements.put(t2, &agreement{Level + 1})
 	st.s.publish(t2.records, st.index)
 	st.refused(RegisterNode{ID: "n3", Name: "node3", Version: "v8", Level: Level, At: now}, Conflict)

@@ -46,7 +46,6 @@ package state
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 )
@@ -68,44 +67,39 @@ type Result struct {
 	ID    string `json:"id,omitempty"` // of what was made or found
 }
 
-// Apply carries out the entry at index, written by [Encode]. An error of type
-// *Error is a refusal, the same on every node. Any other error means that this
-// node cannot come to the same state as the others and must stop: the entry is
-// damaged here ([ErrDamaged]), or of a later version ([ErrTooOld]).
+// An Outcome is what became of one command of an entry.
+type Outcome struct {
+	Result
+	Refusal *Error // the same on every node
+}
+
+// Apply carries out an entry of one command: see [State.ApplyAll].
 func (s *State) Apply(index uint64, data []byte) (Result, error) {
-	env, cmd, err := decode(data)
+	outcomes, err := s.ApplyAll(index, data)
 	if err != nil {
-		return Result{}, fmt.Errorf("entry %d: %w", index, err)
+		return Result{}, err
 	}
-	view := s.View()
-	if env.Level > view.Level() {
-		s.publish(view.records, index)
-		return Result{Index: index}, view.early(env.Level)
+	if refusal := outcomes[0].Refusal; refusal != nil {
+		return outcomes[0].Result, refusal
 	}
-	if cmd == nil {
-		return Result{}, fmt.Errorf("entry %d: command %q: %w", index, env.Name, ErrTooOld)
+	return outcomes[0].Result, nil
+}
+
+// ApplyAll carries out the entry at index, written by [Encode] or [Join], and
+// returns what became of each of its commands. An error means that this node
+// cannot come to the same state as the others and must stop: the entry is
+// damaged here ([ErrDamaged]), or of a later version ([ErrTooOld]).
+func (s *State) ApplyAll(index uint64, data []byte) ([]Outcome, error) {
+	items, err := decode(data)
+	if err != nil {
+		return nil, fmt.Errorf("entry %d: %w", index, err)
 	}
-	t := &tx{view.records.next(), index}
-	if id, done := t.answered(env.Request); done {
-		s.publish(view.records, index)
-		return Result{Index: index, ID: id}, nil
+	after, outcomes, err := carryOut(s.View().records, index, items)
+	if err != nil {
+		return nil, fmt.Errorf("entry %d: %w", index, err)
 	}
-	if env.Since > 0 && index > env.Since+keepRequests {
-		s.publish(view.records, index)
-		return Result{Index: index}, &Error{Kind: Busy, Msg: "so much was written meanwhile that nobody remembers this request", Unsure: true}
-	}
-	id, err := cmd.apply(t)
-	var refusal *Error
-	switch {
-	case errors.As(err, &refusal):
-		s.publish(view.records, index)
-		return Result{Index: index}, refusal
-	case err != nil:
-		return Result{}, fmt.Errorf("entry %d: %w", index, err)
-	}
-	t.remember(env.Request, id)
-	s.publish(t.records, index)
-	return Result{Index: index, ID: id}, nil
+	s.publish(after, index)
+	return outcomes, nil
 }
 
 // Skip makes the state's index n larger without an entry, for a state that

@@ -460,6 +460,7 @@ func TestSweepKeepsWhatIsYoung(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	good, _ := Encode("r1", AddUser{ID: "u1", Name: "ana"})
 	f.Add(good)
+	f.Add(Join([][]byte{good, good}))
 	f.Add(frame([]byte(`{"v":1,"cmd":"AddJob","body":{"tasks":[{}]}}`)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := New()

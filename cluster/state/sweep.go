@@ -15,16 +15,24 @@ const MaxKeepEnded = 10 * 365 * 24 * time.Hour
 // KeepParts is how long what a failed job has made is kept for a retry.
 const KeepParts = 24 * time.Hour
 
-// keepRequests is how many log entries the answer to a request is kept for.
-const keepRequests = 20_000
+// keepRequests is how many requests later the answer to one is forgotten at the
+// latest, and keepJoined since entries may have many commands: then there are
+// more of them a second.
+const (
+	keepRequests = 20_000
+	keepJoined   = 60_000
+)
 
 // request is the answer that was given to a proposal, kept so that a second try
 // of the same one changes nothing.
 type request struct {
 	ID     string `json:"id"`
-	Index  uint64 `json:"index"`
+	Index  uint64 `json:"index"`           // that of the entry, or one more than the last where that is more
+	Entry  uint64 `json:"entry,omitempty"` // index of the entry where that is another one
 	Answer string `json:"answer,omitempty"`
 }
+
+func (r *request) entry() uint64 { return cmp.Or(r.Entry, r.Index) }
 
 var requests = table[request]{name: "requests", indexes: map[string]index[request]{
 	"id":    {true, func(r *request) string { return key(r.ID) }},
@@ -40,18 +48,48 @@ func (t *tx) answered(id string) (string, bool) {
 	return r.Answer, ok
 }
 
+// forgot tells whether the answer to a request that came after the entry at
+// since may have been dropped.
+func (t *tx) forgot(since uint64) bool {
+	at, keep := t.request()
+	if at <= keep {
+		return false
+	}
+	for oldest := range requests.each(t.records, "index", "") {
+		return since < oldest.entry()
+	}
+	return false
+}
+
+// request returns the index of the next request, and how many are kept.
+func (t *tx) request() (at, keep uint64) {
+	at, keep = t.index, keepRequests
+	if t.view().Batches() {
+		keep = keepJoined
+	}
+	for last := range requests.eachBackward(t.records, "index", "") {
+		return max(at, last.Index+1), keep
+	}
+	return at, keep
+}
+
 // remember keeps an answer and drops those that are too old to be asked for.
 func (t *tx) remember(id, answer string) {
 	if id == "" {
 		return
 	}
-	requests.put(t, &request{id, t.index, answer})
-	if t.index <= keepRequests {
+	at, keep := t.request()
+	r := &request{ID: id, Index: at, Answer: answer}
+	if at != t.index {
+		r.Entry = t.index
+	}
+	requests.put(t, r)
+	if at <= keep {
 		return
 	}
 	var old []*request
 	for r := range requests.each(t.records, "index", "") {
-		if r.Index >= t.index-keepRequests || len(old) == 16 {
+		if r.Index >= at-keep || len(old) == 16 {
 			break
 		}
 		old = append(old, r)

@@ -207,11 +207,13 @@ func (tb table[T]) count(r *records, name string, k string) int {
 
 // put writes rec in the place of the one with the same id.
 func (tb table[T]) put(t *tx, rec *T) {
+	t.writes++
 	tb.change(t.records, t.index, tb.get(t.records, "id", tb.keyIn("id", rec)), rec)
 }
 
 // drop removes rec.
 func (tb table[T]) drop(t *tx, rec *T) {
+	t.writes++
 	// What is in the table may be a later version of it.
 	tb.change(t.records, t.index, tb.get(t.records, "id", tb.keyIn("id", rec)), nil)
 }
@@ -269,10 +271,11 @@ func add(counts *btree.Map[string, int], k string, n int) {
 	counts.Set(k, before+n)
 }
 
-// tx is one command being applied.
+// tx is an entry being applied, command after command.
 type tx struct {
 	*records
-	index uint64 // of its log entry
+	index  uint64 // of the log entry
+	writes int    // so far
 }
 
 // view is the state as the command sees it.
