@@ -11,6 +11,7 @@ import (
 func BenchmarkPropose(b *testing.B) {
 	m := newMesh(b)
 	nodes := m.up(3)
+	m.joins(nodes[0])
 	leader := m.leader(nodes...)
 	follower := nodes[0]
 	if follower == leader {
@@ -18,7 +19,7 @@ func BenchmarkPropose(b *testing.B) {
 	}
 	var users atomic.Int64
 	for name, n := range map[string]*node{"leader": leader, "follower": follower} {
-		for _, clients := range []int{1, 32} {
+		for _, clients := range []int{1, 16, 64} {
 			b.Run(fmt.Sprintf("%s/clients=%d", name, clients), func(b *testing.B) {
 				b.SetParallelism(clients / 2) // times GOMAXPROCS, which is two or more
 				if clients == 1 {

@@ -132,6 +132,8 @@ type Cluster struct {
 	clockNoise rate.Sometimes // warnings of this machine's clock
 	fatal      chan error
 
+	proposals *proposals // of this node, on their way to the leader
+
 	ctx       context.Context // of the loops, ended by Close
 	cancel    context.CancelFunc
 	loops     sync.WaitGroup
@@ -160,7 +162,7 @@ func New(cfg Config) (*Cluster, error) {
 			return nil, err
 		}
 	}
-	c := &Cluster{cfg: cfg, log: cfg.Logger, fatal: make(chan error, 1)}
+	c := &Cluster{cfg: cfg, log: cfg.Logger, fatal: make(chan error, 1), proposals: newProposals()}
 	c.voters = electorate{most: cfg.Voters, stable: cfg.Timing.Stable, lost: cfg.Timing.Lost}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	var err error
@@ -195,6 +197,7 @@ func (c *Cluster) Start() error {
 	}
 	c.loops.Go(func() { c.gossip.run(c.ctx) })
 	c.loops.Go(func() { c.lead.run(c.ctx, c.raft.raft()) })
+	c.loops.Go(func() { c.carryProposals(c.ctx) })
 	c.loops.Go(func() { c.catchUp(c.ctx) })
 	c.loops.Go(func() { c.enter(c.ctx) })
 	c.loops.Go(func() { c.rememberPeers(c.ctx) })

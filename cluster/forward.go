@@ -49,6 +49,7 @@ const (
 type answer struct {
 	Result state.Result `json:"result"`
 	Error  *state.Error `json:"error,omitempty"`
+	Each   []answer     `json:"each,omitempty"` // of an entry with several commands
 }
 
 var (
@@ -73,21 +74,29 @@ func (c *Cluster) Propose(ctx context.Context, cmd state.Command) (state.Result,
 	}
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
-	result, err := c.atLeader(ctx, pathPropose, entry, c.apply)
-	if result.Index == 0 {
-		return state.Result{}, err
+	p := &proposal{ctx: ctx, entry: entry, told: make(chan struct{})}
+	c.proposals.add(p)
+	select {
+	case <-p.told:
+	case <-c.ctx.Done():
+		return state.Result{}, &state.Error{Kind: state.NoLeader, Msg: "this node is stopping", Unsure: p.unsure.Load()}
+	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return state.Result{}, ctx.Err()
+		}
+		return state.Result{}, &state.Error{Kind: state.NoLeader, Msg: c.disagreement(), Unsure: p.unsure.Load()}
 	}
 	// A refusal is waited for too: this node must not show a state without the
 	// cause of it.
-	if c.cfg.State.WaitIndex(ctx, result.Index) != nil {
+	if c.cfg.State.WaitIndex(ctx, p.result.Index) != nil {
 		// It is agreed on all the same; saying otherwise would have it
 		// proposed a second time.
-		c.log.Warn("this node lags behind the mesh", "index", result.Index, "own", c.cfg.State.Index())
+		c.log.Warn("this node lags behind the mesh", "index", p.result.Index, "own", c.cfg.State.Index())
 	}
-	if err != nil {
-		return state.Result{}, err
+	if p.err != nil {
+		return state.Result{}, p.err
 	}
-	return result, nil
+	return p.result, nil
 }
 
 // bounded gives ctx the default deadline of proposals where it has none.
@@ -102,7 +111,7 @@ func (c *Cluster) bounded(ctx context.Context) (context.Context, context.CancelF
 // else through the link. While there is no leader, or it does not answer, it
 // tries again until ctx ends.
 func (c *Cluster) atLeader(ctx context.Context, path string, body []byte, serve func(context.Context, []byte) (state.Result, error)) (state.Result, error) {
-	unsure := false
+	doubt := false
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
 		leader, reign := c.lead.current()
 		result, err := c.tryLeader(ctx, leader, reign, path, body, serve)
@@ -110,7 +119,7 @@ func (c *Cluster) atLeader(ctx context.Context, path string, body []byte, serve 
 		if err == nil || (errors.As(err, &refusal) && refusal.Kind != state.NoLeader) {
 			return result, err
 		}
-		unsure = unsure || refusal == nil || refusal.Unsure
+		doubt = doubt || unsure(err)
 		if leader != "" {
 			c.log.Debug("the leader did not answer", "leader", leader, "path", path, "err", err)
 		}
@@ -118,12 +127,12 @@ func (c *Cluster) atLeader(ctx context.Context, path string, body []byte, serve 
 		case <-time.After(pause/2 + mathrand.N(pause)):
 		case <-reign.Done():
 		case <-c.ctx.Done():
-			return state.Result{}, &state.Error{Kind: state.NoLeader, Msg: "this node is stopping", Unsure: unsure}
+			return state.Result{}, &state.Error{Kind: state.NoLeader, Msg: "this node is stopping", Unsure: doubt}
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.Canceled) {
 				return state.Result{}, ctx.Err()
 			}
-			return state.Result{}, &state.Error{Kind: state.NoLeader, Msg: c.disagreement(), Unsure: unsure}
+			return state.Result{}, &state.Error{Kind: state.NoLeader, Msg: c.disagreement(), Unsure: doubt}
 		}
 	}
 }
@@ -165,84 +174,106 @@ func (c *Cluster) tryLeader(ctx context.Context, leader state.NodeID, reign cont
 	return c.call(ctx, leader, path, body)
 }
 
-// apply is the leader's part of Propose.
+// apply has this node, which leads, put an entry of one command into the log.
 func (c *Cluster) apply(ctx context.Context, entry []byte) (state.Result, error) {
-	var future raft.ApplyFuture
-	err := await(ctx, func() raft.Future {
-		future = c.raft.raft().Apply(entry, tryTimeout)
-		return future
-	})
-	switch {
-	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrLeadershipTransferInProgress):
-		return state.Result{}, errNotLeading // it is not in the log
-	case err != nil:
-		return state.Result{}, fmt.Errorf("apply: %w", err) // it may be in the log all the same
-	}
-	done, ok := future.Response().(applied)
-	if !ok {
-		return state.Result{}, fmt.Errorf("apply: unexpected answer %T", future.Response())
-	}
-	return done.result, done.err
-}
-
-// call asks one node.
-func (c *Cluster) call(ctx context.Context, id state.NodeID, path string, body []byte) (state.Result, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, path, bytes.NewReader(body))
+	answers, err := c.applyAll(ctx, entry)
 	if err != nil {
 		return state.Result{}, err
 	}
-	req.Header["Idempotency-Key"] = nil // not sent; has a kept connection that broke replaced silently
-	resp, err := c.cfg.Link.Do(ctx, string(id), req)
-	var op *net.OpError
-	switch {
-	case errors.As(err, &op) && op.Op == "dial":
-		return state.Result{}, errNotLeading // nothing was sent
-	case err != nil:
-		return state.Result{}, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusForbidden {
-		why, _ := io.ReadAll(io.LimitReader(resp.Body, 1024))
-		return state.Result{}, fmt.Errorf("node %s refuses this one: %w: %s", id, transport.ErrNotMember, bytes.TrimSpace(why))
-	}
-	var a answer
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxEntry)).Decode(&a); err != nil {
-		return state.Result{}, fmt.Errorf("answer of node %s to %s (status %d): %w", id, path, resp.StatusCode, err)
-	}
+	return answers[0].outcome()
+}
+
+// outcome is the answer to one question.
+func (a answer) outcome() (state.Result, error) {
 	if a.Error != nil {
 		return a.Result, a.Error
 	}
 	return a.Result, nil
 }
 
+// call asks one node one question.
+func (c *Cluster) call(ctx context.Context, id state.NodeID, path string, body []byte) (state.Result, error) {
+	a, err := c.ask(ctx, id, path, body)
+	if err != nil {
+		return state.Result{}, err
+	}
+	return a.outcome()
+}
+
+// ask sends a request to one node.
+func (c *Cluster) ask(ctx context.Context, id state.NodeID, path string, body []byte) (answer, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, path, bytes.NewReader(body))
+	if err != nil {
+		return answer{}, err
+	}
+	req.Header["Idempotency-Key"] = nil // not sent; has a kept connection that broke replaced silently
+	resp, err := c.cfg.Link.Do(ctx, string(id), req)
+	var op *net.OpError
+	switch {
+	case errors.As(err, &op) && op.Op == "dial":
+		return answer{}, errNotLeading // nothing was sent
+	case err != nil:
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusForbidden {
+		why, _ := io.ReadAll(io.LimitReader(resp.Body, 1024))
+		return answer{}, fmt.Errorf("node %s refuses this one: %w: %s", id, transport.ErrNotMember, bytes.TrimSpace(why))
+	}
+	var a answer
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxEntry)).Decode(&a); err != nil {
+		return answer{}, fmt.Errorf("answer of node %s to %s (status %d): %w", id, path, resp.StatusCode, err)
+	}
+	return a, nil
+}
+
 // handle adds what other nodes may ask.
 func (c *Cluster) handle() {
+	leading := func(serve func(context.Context, []byte) (answer, error)) http.Handler {
+		return c.answering(func(ctx context.Context, _ state.NodeID, body []byte) (answer, error) {
+			if r := c.raft.raft(); r == nil || r.State() != raft.Leader {
+				return answer{}, errNotLeading
+			}
+			return serve(ctx, body)
+		})
+	}
 	for path, serve := range map[string]func(context.Context, []byte) (state.Result, error){
-		pathPropose: c.apply,
 		pathIndex:   c.readIndex,
 		pathAdmit:   c.admit,
 		pathReadmit: c.readmit,
 		pathRemove:  c.remove,
 		pathKnows:   c.knows,
 	} {
-		c.cfg.Link.Handle("POST "+path, c.answering(func(ctx context.Context, _ state.NodeID, body []byte) (state.Result, error) {
-			if r := c.raft.raft(); r == nil || r.State() != raft.Leader {
-				return state.Result{}, errNotLeading
-			}
-			return serve(ctx, body)
+		c.cfg.Link.Handle("POST "+path, leading(func(ctx context.Context, body []byte) (answer, error) {
+			result, err := serve(ctx, body)
+			return answer{Result: result}, err
 		}))
 	}
-	c.cfg.Link.HandleAny("POST "+pathJoin, c.answering(c.letIn))
-	c.cfg.Link.HandleAny("POST "+pathRejoin, c.answering(c.letBack))
-	c.cfg.Link.HandleAny("POST "+pathPromise, c.answering(c.promise))
-	c.cfg.Link.HandleAny("POST "+pathBelong, c.answering(c.belongs))
-	c.cfg.Link.HandleAny("POST "+pathTwin, c.answering(c.answerTwin))
+	c.cfg.Link.Handle("POST "+pathPropose, leading(func(ctx context.Context, entry []byte) (answer, error) {
+		each, err := c.applyAll(ctx, entry)
+		if len(each) == 1 {
+			return each[0], err
+		}
+		return answer{Each: each}, err
+	}))
+	for path, serve := range map[string]func(context.Context, state.NodeID, []byte) (state.Result, error){
+		pathJoin:    c.letIn,
+		pathRejoin:  c.letBack,
+		pathPromise: c.promise,
+		pathBelong:  c.belongs,
+		pathTwin:    c.answerTwin,
+	} {
+		c.cfg.Link.HandleAny("POST "+path, c.answering(func(ctx context.Context, from state.NodeID, body []byte) (answer, error) {
+			result, err := serve(ctx, from, body)
+			return answer{Result: result}, err
+		}))
+	}
 	c.cfg.Link.Handle("GET "+pathStanding, http.HandlerFunc(c.serveStanding))
 }
 
 // answering turns a question of a node into a handler. Refusals travel with
 // their kind; other errors tell the caller only to try again.
-func (c *Cluster) answering(serve func(ctx context.Context, from state.NodeID, body []byte) (state.Result, error)) http.Handler {
+func (c *Cluster) answering(serve func(ctx context.Context, from state.NodeID, body []byte) (answer, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxEntry+1024))
 		if err != nil {
@@ -250,8 +281,7 @@ func (c *Cluster) answering(serve func(ctx context.Context, from state.NodeID, b
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), 2*tryTimeout)
 		defer cancel()
-		var a answer
-		a.Result, err = serve(ctx, state.NodeID(transport.PeerID(r)), body)
+		a, err := serve(ctx, state.NodeID(transport.PeerID(r)), body)
 		if err != nil && !errors.As(err, &a.Error) {
 			c.log.Debug("a node's request came to nothing", "from", transport.PeerID(r), "path", r.URL.Path, "err", err)
 			a.Error = errLost

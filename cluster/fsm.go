@@ -23,8 +23,8 @@ type machine struct {
 
 // applied is what became of an entry.
 type applied struct {
-	result state.Result
-	err    error // a refusal, or why this node stopped
+	outcomes []state.Outcome // of its commands
+	err      error           // why this node stopped
 }
 
 var errStopped = errors.New("this node stopped at an entry that it cannot apply")
@@ -39,14 +39,12 @@ func (m *machine) Apply(l *raft.Log) any {
 		return applied{err: errStopped}
 	}
 	m.committed(l.Index, l.Term)
-	result, err := m.state.Apply(l.Index, l.Data)
-	var refusal *state.Error
-	if err != nil && !errors.As(err, &refusal) {
+	outcomes, err := m.state.ApplyAll(l.Index, l.Data)
+	if err != nil {
 		m.broken.Store(true)
 		m.fail(fmt.Errorf("apply the log: %w", err))
-		return applied{err: err}
 	}
-	return applied{result: result, err: err}
+	return applied{outcomes, err}
 }
 
 // StoreConfiguration implements raft.ConfigurationStore: raft tells nobody else

@@ -147,10 +147,10 @@ func TestADamagedEntryStopsTheNode(t *testing.T) {
 	apply := func(index uint64, data []byte) applied {
 		return m.Apply(&raft.Log{Index: index, Data: data}).(applied)
 	}
-	if got := apply(1, entry("ana")); got.err != nil || got.result.Index != 1 {
+	if got := apply(1, entry("ana")); got.err != nil || got.outcomes[0].Index != 1 {
 		t.Fatalf("%+v", got)
 	}
-	if got := apply(2, entry("ana")); !errors.Is(got.err, state.ErrConflict) || reported != nil {
+	if got := apply(2, entry("ana")); got.err != nil || !errors.Is(got.outcomes[0].Refusal, state.ErrConflict) || reported != nil {
 		t.Fatalf("a refusal is nothing to stop at: %+v, %v", got, reported)
 	}
 	flipped := entry("ben")
