@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,6 +97,7 @@ type serveCmd struct {
 	MetricsToken    string   `env:"MALLA_METRICS_TOKEN" placeholder:"TOKEN" help:"Bearer token that /metrics asks for."`
 	TrashKeep       string   `default:"7d" env:"MALLA_TRASH_KEEP" placeholder:"TIME" help:"How long what is deleted stays in the trash: 7d, 12h; 0 deletes at once. The node that is asked to delete settles it: give all nodes the same."`
 	JobsKeep        string   `default:"30d" env:"MALLA_JOBS_KEEP" placeholder:"TIME" help:"How long jobs are listed that have ended: 30d, 12h. The node that leads settles it: give all nodes the same."`
+	LeaveOnStop     bool     `env:"MALLA_LEAVE_ON_STOP" help:"When stopped by a signal, empty this node and leave the mesh for good, however long that takes. A second signal stops it at once, and it stays a member, as it does without this."`
 	LogLevel        string   `default:"info" enum:"debug,info,warn,error" env:"MALLA_LOG_LEVEL" help:"debug, info, warn or error."`
 	LogFormat       string   `default:"text" enum:"text,json" env:"MALLA_LOG_FORMAT" help:"text or json."`
 }
@@ -137,10 +139,31 @@ func (c serveCmd) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		cfg.Logger.Info("stopping")
+		if c.LeaveOnStop {
+			return leave(n)
+		}
 		return nil
 	case err := <-n.Failed():
 		return err
 	}
+}
+
+// leave takes the node out of the mesh. What the node cannot go on from ends
+// that, too.
+func leave(n *node.Node) error {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	go func() {
+		select {
+		case err := <-n.Failed():
+			cancel(err)
+		case <-ctx.Done():
+		}
+	}()
+	if err := n.Leave(ctx); err != nil {
+		return fmt.Errorf("this node stays a member of the mesh: %w", cmp.Or(context.Cause(ctx), err))
+	}
+	return nil
 }
 
 // config is what the flags and the environment say.

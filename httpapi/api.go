@@ -156,6 +156,7 @@ func routes() []route {
 		{"GET", "/nodes", auth.User, (*call).listNodes},
 		{"POST", "/nodes/:id/drain", auth.Admin, (*call).drainNode},
 		{"DELETE", "/nodes/:id/drain", auth.Admin, (*call).undrainNode},
+		{"DELETE", "/nodes/:id", auth.Admin, (*call).forgetNode},
 		{"GET", "/health", auth.Anyone, (*call).health},
 		{"HEAD", "/health", auth.Anyone, (*call).health},
 		{"GET", "/ready", auth.Anyone, (*call).ready},

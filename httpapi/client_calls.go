@@ -206,10 +206,17 @@ func (c *Client) Unshare(ctx context.Context, id string) error {
 
 // Nodes lists the nodes of the mesh.
 func (c *Client) Nodes(ctx context.Context) ([]NodeStatus, error) {
+	nodes, _, err := c.Mesh(ctx)
+	return nodes, err
+}
+
+// Mesh lists the nodes of the mesh and tells what its agreement bears.
+func (c *Client) Mesh(ctx context.Context) ([]NodeStatus, Strength, error) {
 	list, err := get[struct {
-		Nodes []NodeStatus `json:"nodes"`
+		Nodes    []NodeStatus `json:"nodes"`
+		Strength Strength     `json:"strength"`
 	}](ctx, c, "/nodes")
-	return list.Nodes, err
+	return list.Nodes, list.Strength, err
 }
 
 // DrainNode makes the node, an id or a name, be emptied; [Client.WaitDrained]
@@ -222,6 +229,25 @@ func (c *Client) DrainNode(ctx context.Context, node string) error {
 func (c *Client) UndrainNode(ctx context.Context, node string) error {
 	return c.call(ctx, http.MethodDelete, "/nodes/"+url.PathEscape(node)+"/drain", nil, nil)
 }
+
+// ForgetNode takes the node, an id or a name, out of the mesh for good. Where it
+// runs and is not empty, or the others have not copied what it kept, that is
+// refused, unless forced: then what only it has is lost. It is for administrators.
+func (c *Client) ForgetNode(ctx context.Context, node string, how Forgetting) error {
+	path := "/nodes/" + url.PathEscape(node)
+	if how == Forced {
+		path += "?force=true"
+	}
+	return c.call(ctx, http.MethodDelete, path, nil, nil)
+}
+
+// Forgetting is how a node is forgotten.
+type Forgetting int
+
+const (
+	Safely Forgetting = iota // not while something would be lost
+	Forced
+)
 
 // WaitDrained returns when the node, an id or a name, is empty, and an error
 // where it is not being emptied any more. Each time it looks it calls seen,

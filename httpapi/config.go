@@ -90,6 +90,21 @@ type Mesh interface {
 	Ready() error        // why this node is not ready: no leader, not caught up
 	// CanDrain returns why a node cannot be emptied now, a *state.Error, or nil.
 	CanDrain(id string) error
+	// CanForget returns why a node cannot be forgotten without a loss now, a
+	// *state.Error, or nil.
+	CanForget(ctx context.Context, id string) error
+	// Forget takes a node out of the mesh for good.
+	Forget(ctx context.Context, id string) error
+	Strength() Strength
+}
+
+// Strength is what the agreement of the mesh bears.
+type Strength struct {
+	Nodes    int    `json:"nodes"`    // dead ones too
+	Voters   int    `json:"voters"`   // nodes whose votes count
+	Alive    int    `json:"alive"`    // of those, that answer
+	Survives int    `json:"survives"` // of those, so many may be lost and the mesh still agrees; negative: it does not now
+	Text     string `json:"text"`     // the same for people, and what to do
 }
 
 // Progress asks the nodes that run tasks how far they are. Tasks that nobody can
@@ -119,6 +134,8 @@ type NodeStatus struct {
 	Draining Draining `json:"draining,omitempty"` // it is being emptied, or is empty
 
 	AsideUntil time.Time `json:"aside_until,omitzero"` // gets no tasks before that, since those it had failed while others' did not; zero: it does
+
+	ClockOff bool `json:"clock_off,omitempty"` // its clock is far from the leader's
 
 	Zone        string    `json:"zone,omitempty"`
 	Version     string    `json:"version,omitempty"`

@@ -358,7 +358,7 @@ func (s *stream) staleEvents() []event {
 func nodeText(n NodeStatus) string { return fmt.Sprint(plainNode(n)) }
 
 func (s *stream) stats() event {
-	return event{0, "stats", workersOf(s.call.api.nodes(), s.call.api.cfg.State.View())}
+	return event{0, "stats", s.call.api.workers(s.call.api.cfg.State.View())}
 }
 
 // send writes events and pushes them out.

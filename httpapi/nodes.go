@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"time"
 
@@ -18,12 +19,13 @@ const (
 )
 
 func (c *call) workerStats() error {
-	return c.send(workersOf(c.api.nodes(), c.view))
+	return c.send(c.api.workers(c.view))
 }
 
-// workersOf is what the nodes convert, as it goes over the wire.
-func workersOf(nodes []NodeStatus, view *state.View) WorkerStats {
-	stats := WorkerStats{Workers: []Worker{}}
+// workers is what the nodes convert, as it goes over the wire.
+func (a *API) workers(view *state.View) WorkerStats {
+	nodes := a.nodes()
+	stats := WorkerStats{Workers: []Worker{}, Strength: a.cfg.Mesh.Strength()}
 	sum := &stats.Summary
 	cpu := 0.0
 	for _, n := range nodes {
@@ -60,8 +62,9 @@ func workersOf(nodes []NodeStatus, view *state.View) WorkerStats {
 // are and how they are reached.
 func (c *call) listNodes() error {
 	list := struct {
-		Nodes []NodeStatus `json:"nodes"`
-	}{[]NodeStatus{}}
+		Nodes    []NodeStatus `json:"nodes"`
+		Strength Strength     `json:"strength"`
+	}{[]NodeStatus{}, c.api.cfg.Mesh.Strength()}
 	self := c.api.cfg.Mesh.Self().ID
 	for _, n := range c.api.nodes() {
 		if c.caller.User.Role != state.Admin {
@@ -76,7 +79,7 @@ func (c *call) listNodes() error {
 
 // plainNode is what users may know of a node.
 func plainNode(n NodeStatus) NodeStatus {
-	return NodeStatus{ID: n.ID, Name: n.Name, Role: n.Role, State: n.State, URL: n.URL, Draining: n.Draining, AsideUntil: n.AsideUntil}
+	return NodeStatus{ID: n.ID, Name: n.Name, Role: n.Role, State: n.State, URL: n.URL, Draining: n.Draining, AsideUntil: n.AsideUntil, ClockOff: n.ClockOff}
 }
 
 // drainNode makes a node be emptied. It goes on after a restart, until it is
@@ -106,6 +109,37 @@ func (c *call) undrainNode() error {
 	if _, err := c.propose(state.UndrainNode{ID: state.NodeID(n.ID)}); err != nil {
 		return err
 	}
+	return c.send(done{true})
+}
+
+// forgetNode takes a node out of the mesh for good: one that is gone, when the
+// others have copied what it kept, or one that is empty. With force it goes at
+// once, and what only it has is lost.
+func (c *call) forgetNode() error {
+	n, err := c.findNode()
+	if err != nil {
+		return err
+	}
+	force := false
+	switch v := c.query("force"); v {
+	case "", "false":
+	case "true":
+		force = true
+	default:
+		return state.InvalidField("force", "%q: want true or false", v)
+	}
+	if !force {
+		if err := c.api.cfg.Mesh.CanForget(c.r.Context(), n.ID); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(c.r.Context(), proposeTime)
+	defer cancel()
+	if err := c.api.cfg.Mesh.Forget(ctx, n.ID); err != nil {
+		return err
+	}
+	c.api.cfg.Logger.Warn("a node was removed from the mesh", "removed", n.Name, "id", n.ID, "state", n.State, "force", force, "user", c.caller.User.Name)
+	c.agreed(0)
 	return c.send(done{true})
 }
 

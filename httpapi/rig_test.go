@@ -466,6 +466,8 @@ type fewNodes struct {
 	mu    sync.Mutex
 	nodes []NodeStatus
 	ready error
+
+	forgotten []string
 }
 
 func (m *fewNodes) set(nodes ...NodeStatus) {
@@ -493,6 +495,19 @@ func (m *fewNodes) CanDrain(id string) error {
 		return state.Errorf(state.Conflict, "it does not answer")
 	}
 	return nil
+}
+
+func (m *fewNodes) CanForget(_ context.Context, id string) error { return m.CanDrain(id) }
+
+func (m *fewNodes) Forget(_ context.Context, id string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.forgotten = append(m.forgotten, id)
+	return nil
+}
+
+func (m *fewNodes) Strength() Strength {
+	return Strength{Nodes: 2, Voters: 2, Alive: 2, Text: "survives the loss of no node"}
 }
 
 func (m *fewNodes) Ready() error {

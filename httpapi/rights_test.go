@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -30,7 +31,8 @@ func TestRights(t *testing.T) {
 		"POST /jobs/:id/retry": {signIn, conflict, none, none}, "GET /jobs/:id/log": owned, "GET /queue/stats": users, "GET /workers/stats": all,
 		"POST /share/:ref": owned, "GET /shares": users, "DELETE /shares/:id": owned, "GET /s/:token": all, "HEAD /s/:token": all,
 		"GET /events": {signIn, ok, ok, ok}, "GET /nodes": users, "POST /nodes/:id/drain": {signIn, denied, denied, ok}, "DELETE /nodes/:id/drain": {signIn, denied, denied, ok},
-		"GET /health": all, "HEAD /health": all, "GET /ready": all, "HEAD /ready": all, "GET /version": all, "GET /metrics": all,
+		"DELETE /nodes/:id": {signIn, denied, denied, ok},
+		"GET /health":       all, "HEAD /health": all, "GET /ready": all, "HEAD /ready": all, "GET /version": all, "GET /metrics": all,
 	}
 	for _, rt := range routes() {
 		name := rt.method + " " + rt.path
@@ -114,6 +116,23 @@ func TestDrainSaysWhyNot(t *testing.T) {
 	r.do(req{method: "DELETE", path: "/nodes/n1/drain", as: "root"}).want(200)
 	if n, _ := r.log.View().Node("n1"); !n.DrainingAt.IsZero() {
 		t.Error("it was not taken back")
+	}
+}
+
+func TestForgettingANode(t *testing.T) {
+	r := newRig(t)
+	r.log.Propose(r.t.Context(), state.RegisterNode{ID: "n1", Name: "worker_a", At: time.Now()})
+	r.log.Propose(r.t.Context(), state.RegisterNode{ID: "n2", Name: "worker_b", At: time.Now()})
+	r.do(req{method: "DELETE", path: "/nodes/nobody", as: "root"}).want(404)
+	r.do(req{method: "DELETE", path: "/nodes/worker_b", as: "root"}).want(409)
+	r.do(req{method: "DELETE", path: "/nodes/worker_b?force=perhaps", as: "root"}).want(400)
+	if len(r.mesh.forgotten) > 0 {
+		t.Errorf("it forgot %v", r.mesh.forgotten)
+	}
+	r.do(req{method: "DELETE", path: "/nodes/worker_b?force=true", as: "root"}).want(200)
+	r.do(req{method: "DELETE", path: "/nodes/n1", as: "root"}).want(200)
+	if fmt.Sprint(r.mesh.forgotten) != "[n2 n1]" {
+		t.Errorf("it forgot %v", r.mesh.forgotten)
 	}
 }
 

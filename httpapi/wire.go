@@ -258,7 +258,8 @@ type WorkerStats struct {
 		Failed     uint64  `json:"total_conversions_failed"`
 		Queued     int     `json:"queue_length"` // jobs that wait for a node
 	} `json:"summary"`
-	Workers []Worker `json:"workers"`
+	Workers  []Worker `json:"workers"`
+	Strength Strength `json:"strength"`
 }
 
 // Shared is the answer to a new share. The URL is shown this once.

@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -17,7 +18,7 @@ import (
 // whoever looks after the mesh.
 func TestAnAdministratorEmptiesANode(t *testing.T) {
 	needsChromium(t)
-	m := nodetest.New(t, 2, func(_ int, cfg *node.Config) { cfg.Copies = 1 })
+	m := nodetest.New(t, 2, func(_ int, cfg *node.Config) { cfg.Copies, cfg.Timing.RepairWait = 1, time.Minute })
 	link, _ := m.Node(0).SetupURL()
 	_, token, _ := strings.Cut(link, "#setup=")
 	if _, err := m.Node(0).Client().Setup(t.Context(), token, "root", "correct horse"); err != nil {
@@ -51,5 +52,38 @@ func TestAnAdministratorEmptiesANode(t *testing.T) {
 	})
 	do(t, page, "use it again", click(press("undrain")), chromedp.WaitVisible(press("drain")))
 	becomes("")
+	forgets(t, page, m, press)
 	noComplaints(t, page)
+}
+
+// forgets has the second node die and be forgotten, on the page. The mesh of two
+// needs a third one to agree on that.
+func forgets(t *testing.T, page context.Context, m *nodetest.Mesh, press func(action string) chromedp.CSS) {
+	t.Helper()
+	says := func(words string) {
+		t.Helper()
+		nodetest.Eventually(t, "the page says: "+words, 20*time.Second, func() error {
+			if text := eval[string](t, page, `document.querySelector('#nodes-note').innerText`); !strings.Contains(text, words) {
+				return fmt.Errorf("it shows %q", text)
+			}
+			return nil
+		})
+	}
+	says("A third node lets any one fail")
+	m.Add(func(_ int, cfg *node.Config) { cfg.Copies = 1 })
+	says("survives the loss of 1 node")
+	gone := m.Node(1).Name()
+	m.Node(1).Kill()
+	do(t, page, "ask to forget it", chromedp.WaitVisible(press("forget")), click(press("forget")),
+		chromedp.WaitVisible(press("forget-confirm")), click(press("forget-confirm")))
+	// A minute, or what stands for it here, must pass before its files are copied.
+	do(t, page, "it warns", chromedp.WaitVisible(press("forget-force")), click(press("forget-force")))
+	nodetest.Eventually(t, "it is forgotten", 20*time.Second, func() error {
+		for _, s := range m.Node(0).Nodes() {
+			if s.Name == gone {
+				return fmt.Errorf("it is %+v", s)
+			}
+		}
+		return nil
+	})
 }

@@ -67,6 +67,7 @@ type Node struct {
 	metrics *prometheus.Registry
 
 	encoders atomic.Uint64 // bits of those that this node's FFmpeg has
+	stopping atomic.Bool   // it takes no work any more
 	full     atomic.Bool   // whether the disk was said to be full last
 
 	requests    context.Context // of all requests of users
@@ -196,6 +197,7 @@ func (n *Node) openBlobs() error {
 	n.life.opened("blobs", n.replica.Close)
 	n.metrics.MustRegister(diskMetrics{n.chunks, n.replica}, repairMetrics{n.replica})
 	n.link.Handle("/chunks/", n.replica.Handler())
+	n.link.Handle("GET "+sparesPath, http.HandlerFunc(n.serveSpares))
 	n.uploads, err = upload.Open(upload.Config{
 		Dir: filepath.Join(dir, "uploads"), Dest: n.replica, Logger: n.log,
 		Self: string(n.id), Peers: recordKeepers{n.peers}, Copies: n.cfg.Copies,
@@ -356,7 +358,10 @@ func (n *Node) Failed() <-chan error { return n.life.fatal }
 
 // Close stops the node in bounded time. It stays a member of the mesh, which
 // expects it back. It may be called more than once, and without Start.
-func (n *Node) Close() error { return n.life.close() }
+func (n *Node) Close() error {
+	n.stopping.Store(true)
+	return n.life.close()
+}
 
 // Kill ends the node as a crash would, without a word to the others. What it
 // acknowledged is on disks.
@@ -370,9 +375,17 @@ func (n *Node) Kill() {
 
 // work is what this node tells the gossip about itself.
 func (n *Node) work() cluster.Work {
-	w := cluster.Work{Tasks: n.worker.Busy(), Slots: max(0, n.cfg.Slots), Encoders: n.encoders.Load()}
+	w := cluster.Work{Tasks: n.worker.Busy(), Slots: n.slots(), Encoders: n.encoders.Load()}
 	n.describeDisk(&w)
 	return w
+}
+
+// slots is how many tasks this node runs at once.
+func (n *Node) slots() int {
+	if n.stopping.Load() {
+		return 0
+	}
+	return max(0, n.cfg.Slots)
 }
 
 // Greet prints where the pages are once the node is ready, and the link that

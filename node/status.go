@@ -39,6 +39,7 @@ func (n *Node) Nodes() []httpapi.NodeStatus {
 			ID: string(rec.ID), Name: rec.Name, Role: string(roles[rec.ID]), State: string(cluster.Dead),
 			URL: apiURL(rec.HTTP), Self: rec.ID == n.id, Zone: rec.Zone, Version: rec.Version,
 			Capacity: rec.Capacity, Draining: draining(rec, m.Load), Converted: rec.Converted, Failed: rec.Failed, AsideUntil: rec.AsideUntil,
+			ClockOff: known && m.State == cluster.Alive && m.Load.ClockOff,
 		}
 		if known {
 			s.State = string(m.State)

@@ -29,6 +29,8 @@ type repair struct {
 	looked  *looked                // the last look; nil before the first
 	backlog backlog
 	status  Status
+	whole   bool     // the last round found nothing missing here
+	counted []string // the nodes that counted in it
 
 	// Only Run touches the fields below.
 	names   names
@@ -194,6 +196,7 @@ func (p *repair) round(ctx context.Context) outcome {
 	}
 	p.publish(m)
 	p.tell(m, start)
+	p.tellWhole(m)
 	failed := p.compare(ctx, m, lacks)
 	out := p.move(ctx, m, lacks)
 	p.keepHeld(ctx)

@@ -49,10 +49,18 @@ func (c DrainCmd) Run(env *Env) error {
 	if !c.Wait {
 		return c.print(env, httpapi.IsDraining, "is being emptied: malla nodes tells when it may be stopped")
 	}
-	bar := env.percentBar(c.Node, c.JSON)
+	if err := s.waitDrained(env, c.Node, c.JSON); err != nil {
+		return err
+	}
+	return c.print(env, httpapi.IsEmpty, "is empty: it may be stopped now")
+}
+
+// waitDrained waits until the node is empty, showing progress.
+func (s *session) waitDrained(env *Env, node string, quiet bool) error {
+	bar := env.percentBar(node, quiet)
 	defer bar.Clear()
 	most := uint64(1)
-	err = s.WaitDrained(env.ctx, c.Node, func(n httpapi.NodeStatus) {
+	return s.WaitDrained(env.ctx, node, func(n httpapi.NodeStatus) {
 		if n.Repair == nil {
 			return
 		}
@@ -61,14 +69,9 @@ func (c DrainCmd) Run(env *Env) error {
 		if n.Disk == "broken" {
 			what += "; its disk fails or is read-only: until that is mended nothing leaves it"
 		}
-		bar.Describe(plain(c.Node + ": " + what))
+		bar.Describe(plain(node + ": " + what))
 		bar.Set(int(100 - 100*n.Repair.Bytes/most))
 	})
-	if err != nil {
-		return err
-	}
-	bar.Clear()
-	return c.print(env, httpapi.IsEmpty, "is empty: it may be stopped now")
 }
 
 func (c DrainCmd) print(env *Env, state httpapi.Draining, what string) error {

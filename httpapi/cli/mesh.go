@@ -12,8 +12,10 @@ import (
 
 // NodesCmd is about the nodes.
 type NodesCmd struct {
-	List  NodesListCmd `cmd:"" default:"withargs" help:"List the nodes of the mesh."`
-	Drain DrainCmd     `cmd:"" help:"Empty a node, so that it can be stopped for good."`
+	List   NodesListCmd `cmd:"" default:"withargs" help:"List the nodes of the mesh."`
+	Drain  DrainCmd     `cmd:"" help:"Empty a node, so that it can be stopped for good."`
+	Leave  LeaveCmd     `cmd:"" help:"Empty a node that runs, and take it out of the mesh for good."`
+	Forget ForgetCmd    `cmd:"" help:"Take a node that is dead out of the mesh for good."`
 }
 
 // NodesListCmd lists the nodes.
@@ -23,7 +25,8 @@ type NodesListCmd struct {
 
 // Help is shown by --help.
 func (NodesListCmd) Help() string {
-	return `Every node of the mesh, dead ones too. Administrators also see load and room. A
+	return `Every node of the mesh, dead ones too, and how many of them may be lost without the
+mesh standing still. Administrators also see load and room. A
 node on which conversions failed one after another is set aside for a while: it
 gets none.
 
@@ -37,7 +40,7 @@ func (c NodesListCmd) Run(env *Env) error {
 	if err != nil {
 		return err
 	}
-	nodes, err := s.Nodes(env.ctx)
+	nodes, strength, err := s.Mesh(env.ctx)
 	if err != nil {
 		return err
 	}
@@ -60,6 +63,9 @@ func (c NodesListCmd) Run(env *Env) error {
 		if n.Disk != "" {
 			how += ", disk " + n.Disk
 		}
+		if n.ClockOff {
+			how += ", clock is off"
+		}
 		switch {
 		case n.Draining == httpapi.IsEmpty:
 			how += ", empty: may be stopped now"
@@ -76,7 +82,11 @@ func (c NodesListCmd) Run(env *Env) error {
 		}
 		rows = append(rows, row)
 	}
-	return table(env.Stdout, rows)
+	if err := table(env.Stdout, rows); err != nil || strength.Text == "" {
+		return err
+	}
+	_, err = fmt.Fprintf(env.Stdout, "\n%s\n", plain(strength.Text))
+	return err
 }
 
 // StatusCmd shows how things are.
@@ -125,6 +135,7 @@ func (c StatusCmd) Run(env *Env) error {
 		{"Node", st.Node + ", version " + st.Version},
 		{"Takes changes", ready},
 		{"Nodes", fmt.Sprintf("%d of %d convert, %.0f%% busy", sum.Active, sum.Total, 100*sum.CPULoad)},
+		{"Mesh", st.Workers.Strength.Text},
 		{"Conversions", fmt.Sprintf("%d running, %d done, %d failed", sum.Processing, sum.Success, sum.Failed)},
 		{"Logged in as", st.User},
 	}

@@ -6,6 +6,7 @@
 import * as api from './api.js';
 import { drawCharts, startCharts } from './charts.js';
 import { byId, setText, showMessage } from './dom.js';
+import { strengthText } from './forget.js';
 import { ago } from './format.js';
 import { startFrame } from './frame.js';
 import { onLanguage, t } from './i18n.js';
@@ -63,7 +64,9 @@ function take(answer) {
   for (const worker of answer.workers ?? []) known.set(worker.worker_id, worker);
   const present = new Set((answer.workers ?? []).map((worker) => worker.worker_id));
   for (const [id, worker] of known) {
-    if (!present.has(id)) known.set(id, { ...worker, status: 'offline', cpu_load: 0, jobs_in_progress: 0, load_score: 0, disk: '', repair: null });
+    if (present.has(id)) continue;
+    if (answer.strength) known.delete(id); // dead nodes are told of, too: it was forgotten
+    else known.set(id, { ...worker, status: 'offline', cpu_load: 0, jobs_in_progress: 0, load_score: 0, disk: '', repair: null });
   }
   render();
   drawCharts(workers());
@@ -77,6 +80,9 @@ const queueLength = () => stats.summary.queue_length ?? jobs.filter((job) => job
 function render() {
   if (!stats) return;
   renderMesh({ ...stats.summary, queue_length: queueLength(), total_workers: Math.max(stats.summary.total_workers ?? 0, known.size) }, workers());
+  byId('mesh-strength').classList.toggle('warn', (stats.strength?.survives ?? 1) < 1);
+  byId('mesh-strength').classList.toggle('good', stats.strength?.survives > 0);
+  showMessage(byId('mesh-strength'), strengthText(stats.strength));
   showAge();
 }
 

@@ -245,9 +245,12 @@ export const revokeShare = (id) => call(`/shares/${enc(id)}`, { method: 'DELETE'
 
 export const version = () => call('/version', { quiet: true });
 export const ready = () => call('/ready', { quiet: true });
-export const listNodes = async () => (await call('/nodes', { quiet: true })).nodes ?? [];
+/** The nodes, and what the agreement of the mesh bears. */
+export const listNodes = async () => ({ nodes: [], strength: null, ...(await call('/nodes', { quiet: true })) });
 export const drainNode = (id) => call(`/nodes/${enc(id)}/drain`, { method: 'POST' });
 export const undrainNode = (id) => call(`/nodes/${enc(id)}/drain`, { method: 'DELETE' });
+/** Takes a node out of the mesh for good; force: also where files are lost by that. */
+export const forgetNode = (id, force) => call(`/nodes/${enc(id)}${force ? '?force=true' : ''}`, { method: 'DELETE' });
 export const workerStats = () => call('/workers/stats', { quiet: true });
 /** The newest jobs of everybody, masked, also for who is signed in. */
 export const publicJobs = async (limit = 20) => (await call(`/jobs?limit=${limit}`, { quiet: true, anonymous: true })).jobs ?? [];

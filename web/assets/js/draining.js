@@ -52,7 +52,7 @@ export function makeDrain(done) {
 
   function show() {
     const name = node.name ?? node.id;
-    el.hidden = !node.version || (!node.draining && node.state === 'dead'); // only administrators are told the version
+    el.hidden = !node.version || (!node.draining && (node.state === 'dead' || node.state === 'left')); // only administrators are told the version
     showMessage(question, asking ? t('nodes.drain.question', { name }) : '');
     buttons.drain.hidden = asking || Boolean(node.draining);
     buttons.confirm.hidden = buttons.cancel.hidden = !asking;

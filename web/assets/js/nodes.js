@@ -6,11 +6,13 @@
 import * as api from './api.js';
 import { byId, h, icon, KeyedList, setLabel, setText, showMessage } from './dom.js';
 import { copyingText, makeDrain } from './draining.js';
+import { makeForget, strengthText } from './forget.js';
 import { time } from './format.js';
 import { has, onLanguage, t } from './i18n.js';
 
 let here = ''; // name of the node whose API is used; '' until known
 let nodes = [];
+let strength = null; // what the mesh bears
 let failure = '';
 let looking = 0; // the timer while the dialog is open and something may go on
 const lookEvery = 2000;
@@ -65,7 +67,7 @@ async function open() {
 
 async function load() {
   try {
-    nodes = await api.listNodes();
+    ({ nodes, strength } = await api.listNodes());
     failure = '';
   } catch (error) {
     failure = error.status === 401 ? 'nodes.signIn' : 'nodes.unknown';
@@ -75,7 +77,7 @@ async function load() {
 
 function render() {
   list.render([...nodes].sort((a, b) => String(a.name).localeCompare(String(b.name))));
-  showMessage(byId('nodes-note'), failure ? t(failure) : '');
+  showMessage(byId('nodes-note'), failure ? t(failure) : strengthText(strength));
 }
 
 const isHere = (node) => node.self === true || (here ? node.name === here : api.originOf(node.url) === api.apiOrigin);
@@ -92,7 +94,9 @@ function makeNode() {
   const draining = h('span', { class: 'badge' });
   const copying = h('p', { class: 'small muted' });
   const drain = makeDrain(load);
-  const el = h('li', { class: 'node-row' }, icon('node'), h('div', { class: 'grow' }, h('div', { class: 'name' }, name, role, state, aside, disk, draining), url, copying, drain.el), link, mark);
+  const forget = makeForget(load);
+  const clock = h('span', { class: 'badge warn' });
+  const el = h('li', { class: 'node-row' }, icon('node'), h('div', { class: 'grow' }, h('div', { class: 'name' }, name, role, state, aside, disk, clock, draining), url, copying, drain.el, forget.el), link, mark);
   return {
     el,
     update(node) {
@@ -115,6 +119,9 @@ function makeNode() {
       if (node.draining) setText(draining, t('nodes.badge.' + node.draining));
       showMessage(copying, copyingText(node));
       drain.update(node);
+      forget.update(node);
+      clock.hidden = !node.clock_off;
+      setText(clock, t('nodes.clock'));
       setText(url, origin || t('nodes.noAddress'));
       mark.hidden = !isHere(node);
       setText(mark, t('nodes.here'));
