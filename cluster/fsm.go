@@ -17,6 +17,7 @@ type machine struct {
 	fail       func(error)
 	committed  func(index, term uint64) // is told of each entry before it is applied
 	configured func()                   // called when another configuration of the mesh is in force; must not wait
+	pictured   func()                   // called when a snapshot is on the disk
 	broken     atomic.Bool
 	tooOld     error // why a snapshot was not restored
 }
@@ -56,7 +57,7 @@ func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 	if m.broken.Load() {
 		return nil, errStopped // it would be a snapshot that lacks entries
 	}
-	return picture{m.state.Snapshot()}, nil
+	return picture{m.state.Snapshot(), m.pictured}, nil
 }
 
 // Restore implements raft.FSM.
@@ -65,24 +66,10 @@ func (m *machine) Restore(r io.ReadCloser) error {
 	if m.tooOld != nil {
 		return m.tooOld // an older snapshot, behind which the log may have a gap
 	}
-	err := m.state.Restore(r)
+	err := restore(m.state, r)
 	if errors.Is(err, state.ErrTooOld) {
 		m.tooOld = err
 		m.fail(err) // raft only asks the leader for the same one again
 	}
 	return err
 }
-
-// A picture is a snapshot on its way to the disk.
-type picture struct{ *state.Snapshot }
-
-// Persist implements raft.FSMSnapshot.
-func (p picture) Persist(sink raft.SnapshotSink) error {
-	if err := p.Write(sink); err != nil {
-		return errors.Join(err, sink.Cancel())
-	}
-	return sink.Close()
-}
-
-// Release implements raft.FSMSnapshot.
-func (p picture) Release() {}

@@ -102,7 +102,7 @@ func openAgreement(cfg *Config, fail func(error)) (*agreement, error) {
 }
 
 func (a *agreement) read(cfg *Config, dir string, fail func(error)) (err error) {
-	timed := &timedLog{LogStore: &sealedLog{a.bolt, fail}, patience: diskTimeout, fail: fail}
+	timed := &timedLog{LogStore: &sealedLog{steppedLog{a.bolt}, fail}, patience: diskTimeout, fail: fail}
 	a.eager = newEagerLog(timed, a.followed)
 	if a.logs, err = raft.NewLogCache(cachedLogs, a.eager); err != nil {
 		return fmt.Errorf("open the log in %s: %w", dir, err)
@@ -156,11 +156,17 @@ func (a *agreement) start(cfg *Config) error {
 	}
 	a.tell = newAnnouncer(trans.AppendEntries)
 	a.machine.committed = a.tell.commit
+	a.machine.pictured = func() {
+		if err := a.spaceSnapshots(cfg.Limits); err != nil {
+			cfg.Logger.Warn("snapshots are not spaced by the size of the state", "err", err)
+		}
+	}
 	r, err := raft.NewRaft(conf, a.machine, a.logs, a.stable, a.snaps, carefulTransport{a.gate, a.id, a.eager, a.tell, a.acks})
 	if err != nil {
 		return errors.Join(fmt.Errorf("start to agree: %w", cmp.Or(a.machine.tooOld, err)), a.gate.Close())
 	}
 	a.current.Store(r)
+	a.machine.pictured()
 	return nil
 }
 

@@ -212,7 +212,7 @@ func Refound(dir string, id state.NodeID, st *state.State) error {
 	if err != nil {
 		return fmt.Errorf("write the state: %w", err)
 	}
-	if err := (picture{st.Snapshot()}).Persist(sink); err != nil {
+	if err := (picture{Snapshot: st.Snapshot()}).Persist(sink); err != nil {
 		return fmt.Errorf("write the state: %w", err)
 	}
 	return nil

@@ -27,10 +27,13 @@ type snapshotHeader struct {
 	Level  int    `json:"level"` // that the mesh had agreed on
 }
 
-type snapshotLine struct {
-	Table  string          `json:"t"`
-	Record json.RawMessage `json:"r"`
+// snapshotLine is such a line, and what stands in it around table and record.
+type snapshotLine[T any] struct {
+	Table  string `json:"t"`
+	Record *T     `json:"r"`
 }
+
+const beforeTable, beforeRecord, behindRecord = `{"t":"`, `","r":`, "}\n"
 
 const snapshotFormat = "malla state 1"
 
@@ -42,8 +45,10 @@ var ErrSnapshot = errors.New("snapshot damaged")
 type anyTable interface {
 	create(r *records)
 	write(r *records, enc *json.Encoder) error
-	read(r *records, index uint64, raw json.RawMessage) error
+	decode(raw []byte) (any, error)
+	insert(r *records, index uint64, rec any)
 	title() string
+	len(r *records) int
 }
 
 // tables are all tables, in the order in which a snapshot lists them:
@@ -54,27 +59,14 @@ var tables = [][]anyTable{
 
 func (tb table[T]) title() string { return tb.name }
 
+func (tb table[T]) len(r *records) int { return tb.rows(r).trees["id"].Len() }
+
 func (tb table[T]) write(r *records, enc *json.Encoder) error {
 	for rec := range tb.each(r, "id", "") {
-		if err := enc.Encode(struct {
-			Table  string `json:"t"`
-			Record *T     `json:"r"`
-		}{tb.name, rec}); err != nil {
+		if err := enc.Encode(snapshotLine[T]{tb.name, rec}); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-func (tb table[T]) read(r *records, index uint64, raw json.RawMessage) error {
-	rec := new(T)
-	if err := json.Unmarshal(raw, rec); err != nil {
-		return err
-	}
-	if rec, ok := any(rec).(compact); ok {
-		rec.intern()
-	}
-	tb.change(r, index, tb.get(r, "id", tb.keyIn("id", rec)), rec)
 	return nil
 }
 
@@ -94,56 +86,4 @@ func (s *Snapshot) Write(w io.Writer) error {
 	}
 	fmt.Fprintf(buf, "\n%08x\n", sum.Sum32())
 	return buf.Flush()
-}
-
-// Restore replaces the state by the snapshot in from. Where it fails the state is
-// what it was; a damaged snapshot is [ErrSnapshot], one of a later level
-// [ErrTooOld].
-func (s *State) Restore(from io.Reader) error {
-	in := bufio.NewReaderSize(from, 1<<16)
-	sum := crc32.New(castagnoli)
-	var header snapshotHeader
-	line, err := in.ReadBytes('\n')
-	if err != nil || json.Unmarshal(line, &header) != nil || header.Format != snapshotFormat {
-		return fmt.Errorf("%w: no header of a known format", ErrSnapshot)
-	}
-	sum.Write(line)
-	r := newRecords().next()
-	byName := map[string]anyTable{}
-	for _, tb := range slices.Concat(tables...) {
-		byName[tb.title()] = tb
-	}
-	for {
-		line, err = in.ReadBytes('\n')
-		if err != nil {
-			return fmt.Errorf("%w: cut off", ErrSnapshot)
-		}
-		if len(line) == 1 {
-			break
-		}
-		sum.Write(line)
-		var rec snapshotLine
-		if err := json.Unmarshal(line, &rec); err != nil {
-			return fmt.Errorf("%w: %v", ErrSnapshot, err)
-		}
-		tb := byName[rec.Table]
-		if tb == nil && header.Level > Level {
-			continue // the checksum decides whether that is so
-		}
-		if tb == nil {
-			return fmt.Errorf("%w: unknown table %q", ErrSnapshot, rec.Table)
-		}
-		if err := tb.read(r, header.Index, rec.Record); err != nil {
-			return fmt.Errorf("%w: table %s: %v", ErrSnapshot, rec.Table, err)
-		}
-	}
-	line, _ = in.ReadBytes('\n')
-	if want := fmt.Sprintf("%08x\n", sum.Sum32()); string(line) != want {
-		return fmt.Errorf("%w: checksum", ErrSnapshot)
-	}
-	if header.Level > Level {
-		return fmt.Errorf("snapshot of level %d, and this node knows level %d: %w", header.Level, Level, ErrTooOld)
-	}
-	s.publish(r, header.Index)
-	return nil
 }

@@ -47,6 +47,7 @@ package state
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -154,6 +155,15 @@ type View struct {
 
 // Index is the index of the last entry that the view contains.
 func (v *View) Index() uint64 { return v.index }
+
+// Len is how many records there are, of all kinds.
+func (v *View) Len() int {
+	n := 0
+	for _, tb := range slices.Concat(tables...) {
+		n += tb.len(v.records)
+	}
+	return n
+}
 
 // Changed is closed when there is a newer view. To watch without losing a
 // change: take a view, act on it, wait for that view's Changed, begin again.
