@@ -38,6 +38,31 @@ func (m *Mesh) Partition(i int) error {
 	return m.network.cut(i)
 }
 
+// Cut has everything be lost that nodes of the first group send to nodes of the
+// second, and nobody is told. Clients reach them all. The mesh must be one of
+// nodes that stand [Config.Apart].
+func (m *Mesh) Cut(from, to []int) error {
+	if m.network == nil {
+		return fmt.Errorf("cut nodes apart: %w", ErrTogether)
+	}
+	for _, a := range from {
+		for _, b := range to {
+			if err := m.network.lose(a, b); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Mend ends all that Cut did.
+func (m *Mesh) Mend() error {
+	if m.network == nil {
+		return fmt.Errorf("mend the network: %w", ErrTogether)
+	}
+	return m.network.find()
+}
+
 // Heal ends a partition.
 func (m *Mesh) Heal(i int) error {
 	if m.network == nil {

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,7 +85,7 @@ func TestNodeIsCutOffAndHealed(t *testing.T) {
 
 func TestNodesThatShareANetworkAreNotCutOff(t *testing.T) {
 	m := startTwo(t, Config{})
-	if err := errors.Join(m.Partition(0), m.Heal(0)); !errors.Is(err, ErrTogether) {
+	if err := errors.Join(m.Partition(0), m.Heal(0), m.Cut([]int{0}, []int{1}), m.Mend()); !errors.Is(err, ErrTogether) {
 		t.Error(err)
 	}
 }
@@ -154,5 +157,75 @@ func TestParseStat(t *testing.T) {
 		if _, err := parseStat([]byte(text)); err == nil {
 			t.Errorf("%q was read", text)
 		}
+	}
+}
+
+// TestOneWayIsCut has node1 not be heard by node2, which it hears itself.
+func TestOneWayIsCut(t *testing.T) {
+	if err := CanStandApart(); err != nil {
+		t.Skip(err)
+	}
+	m := startTwo(t, Config{Apart: true})
+	hear := func(one, two string) {
+		t.Helper()
+		for i, want := range []string{one, two} {
+			waitFor(t, fmt.Sprintf("%s hears %q", m.Name(i), want), func() bool { return heard(t, m, i) == want })
+		}
+	}
+	hear("node1 node2", "node1 node2")
+	if err := m.Cut([]int{0}, []int{1}); err != nil {
+		t.Fatal(err)
+	}
+	hear("node1 node2", "node2")
+	if err := m.Mend(); err != nil {
+		t.Fatal(err)
+	}
+	hear("node1 node2", "node1 node2")
+	if err := errors.Join(m.Cut([]int{0}, []int{1}), m.Cut([]int{1}, []int{0}), m.Cut([]int{1}, []int{0})); err != nil {
+		t.Fatal(err)
+	}
+	hear("node1", "node2")
+	answers(t, m, 0, true)
+	answers(t, m, 1, true)
+}
+
+// heard is whom the node heard a moment ago, in order.
+func heard(t *testing.T, m *Mesh, i int) string {
+	t.Helper()
+	res, err := http.Get(m.URL(i) + "/heard")
+	if err != nil {
+		return err.Error()
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		return err.Error()
+	}
+	names := strings.Fields(string(text))
+	slices.Sort(names)
+	return strings.Join(names, " ")
+}
+
+func waitFor(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	timeout := time.After(30 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-timeout:
+			t.Fatal("not so: " + what)
+		}
+	}
+}
+
+func TestAskedToEnd(t *testing.T) {
+	m := startTwo(t, Config{})
+	if err := errors.Join(m.End(1), m.End(1)); err != nil || m.Running(1) || !m.Running(0) {
+		t.Fatalf("after End: %v, running %v and %v", err, m.Running(0), m.Running(1))
+	}
+	if log, err := os.ReadFile(m.LogFile(1)); err != nil || !strings.Contains(string(log), "asked to end") {
+		t.Errorf("it says %q, %v", log, err)
 	}
 }

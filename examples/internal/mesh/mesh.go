@@ -200,6 +200,20 @@ func (m *Mesh) Kill(i int) error {
 	return nil
 }
 
+// End asks the node's process to end, as an orderly stop does, and returns when
+// it is gone. A node that does not run is left alone.
+func (m *Mesh) End(i int) error {
+	n := m.nodes[i]
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.proc == nil {
+		return nil
+	}
+	err := n.proc.terminate(10 * time.Second)
+	n.proc = nil
+	return err
+}
+
 // Ready waits until the node answers that it has a leader and has caught up,
 // its process ends, or the context does.
 func (m *Mesh) Ready(ctx context.Context, i int) error {

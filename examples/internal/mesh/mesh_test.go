@@ -5,11 +5,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -27,7 +29,8 @@ func serve() {
 	flags := flag.NewFlagSet("serve", flag.ExitOnError)
 	addr := flags.String("http", "", "")
 	data := flags.String("data", "", "")
-	for _, name := range []string{"name", "gossip", "peer", "advertise", "bootstrap-expect", "join"} {
+	name, gossip, join := flags.String("name", "", ""), flags.String("gossip", "", ""), flags.String("join", "", "")
+	for _, name := range []string{"peer", "advertise", "bootstrap-expect"} {
 		flags.String(name, "", "")
 	}
 	broken := flags.Bool("broken", false, "")
@@ -46,6 +49,9 @@ func serve() {
 		fmt.Println("asked to end")
 		os.Exit(0)
 	}()
+	heard := &voices{at: map[string]time.Time{}}
+	go heard.run(*name, *gossip, strings.Split(*join, ","))
+	http.Handle("/heard", heard)
 	asked := 0
 	http.HandleFunc("/ready", func(w http.ResponseWriter, r *http.Request) {
 		if asked++; asked < 3 {
@@ -54,6 +60,49 @@ func serve() {
 	})
 	http.ListenAndServe(*addr, nil)
 	os.Exit(1)
+}
+
+// voices is a gossip of names: when each was heard last.
+type voices struct {
+	mu sync.Mutex // guards the field below
+	at map[string]time.Time
+}
+
+func (v *voices) run(name, listen string, others []string) {
+	conn, err := net.ListenPacket("udp", listen)
+	if err != nil {
+		os.Exit(1)
+	}
+	go func() {
+		for range time.Tick(10 * time.Millisecond) {
+			for _, other := range others {
+				if addr, err := net.ResolveUDPAddr("udp", other); err == nil {
+					conn.WriteTo([]byte(name), addr)
+				}
+			}
+		}
+	}()
+	said := make([]byte, 100)
+	for {
+		n, _, err := conn.ReadFrom(said)
+		if err != nil {
+			os.Exit(1)
+		}
+		v.mu.Lock()
+		v.at[string(said[:n])] = time.Now()
+		v.mu.Unlock()
+	}
+}
+
+// ServeHTTP lists who was heard a moment ago.
+func (v *voices) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for name, at := range v.at {
+		if time.Since(at) < 200*time.Millisecond {
+			fmt.Fprintln(w, name)
+		}
+	}
 }
 
 func TestMesh(t *testing.T) {

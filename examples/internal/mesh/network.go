@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 )
 
 // ErrTogether tells that the nodes share one network, which cannot be cut.
@@ -32,6 +33,9 @@ type network struct {
 	name   string // begins the names of all that it makes
 	prefix string // of addresses: "10.1.2."
 	nodes  int
+
+	mu     sync.Mutex      // guards the field below
+	missed map[[2]int]bool // from, to: what the one sends to the other is lost
 }
 
 // newNetwork makes it. After an error nothing of it is left.
@@ -42,7 +46,7 @@ func newNetwork(nodes int) (*network, error) {
 	}
 	var id [3]byte
 	rand.Read(id[:])
-	n := &network{name: "ml" + hex.EncodeToString(id[:]), nodes: nodes}
+	n := &network{name: "ml" + hex.EncodeToString(id[:]), nodes: nodes, missed: map[[2]int]bool{}}
 	if n.prefix, err = freeSubnet(); err != nil {
 		return nil, err
 	}
@@ -119,6 +123,27 @@ func (n *network) command(i int, program string, args []string) (string, []strin
 func (n *network) cut(i int) error { return run("bridge", "link set dev "+n.link(i)+" state 0") }
 
 func (n *network) heal(i int) error { return run("bridge", "link set dev "+n.link(i)+" state 3") }
+
+// lose has what one node sends to the other be lost, in that direction alone. It
+// goes to a station that is not there, so that nobody is told.
+func (n *network) lose(from, to int) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.missed[[2]int{from, to}] = true
+	return run("ip", "-n "+n.space(from)+" neighbour replace "+n.host(to)+" lladdr 02:00:00:00:00:01 dev eth0 nud permanent")
+}
+
+// find ends all that lose did.
+func (n *network) find() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var errs []error
+	for pair := range n.missed {
+		errs = append(errs, run("ip", "-n "+n.space(pair[0])+" neighbour delete "+n.host(pair[1])+" dev eth0"))
+	}
+	clear(n.missed)
+	return errors.Join(errs...)
+}
 
 // close removes what was made of it. A namespace goes with its last process.
 func (n *network) close() error {
