@@ -23,11 +23,23 @@ const (
 type proposal struct {
 	ctx    context.Context // of who waits
 	entry  []byte
-	unsure atomic.Bool   // it may be in the log
+	place  atomic.Int32  // where it may be
 	told   chan struct{} // closed when the fields below are set
 	result state.Result
 	err    error // a refusal of the state
 }
+
+// The places of a proposal. Who waits learns from it whether the command can
+// still come into force, so that it must be certain.
+const (
+	waits   = iota // certainly in no log
+	sent           // perhaps in a log
+	givenUp        // in no log, and never will be
+)
+
+// giveUp returns whether the proposal is certainly in no log, and keeps it from
+// getting there.
+func (p *proposal) giveUp() bool { return p.place.CompareAndSwap(waits, givenUp) }
 
 func (p *proposal) tell(result state.Result, refusal *state.Error) {
 	p.result = result
@@ -155,20 +167,30 @@ func (c *Cluster) offer(ctx context.Context, leader state.NodeID, reign context.
 
 // offerEntry is one attempt with all of the batch in one entry.
 func (c *Cluster) offerEntry(ctx context.Context, leader state.NodeID, reign context.Context, batch []*proposal) error {
-	entries := make([][]byte, len(batch))
-	doubts := make([]bool, len(batch))
-	for i, p := range batch {
-		entries[i] = p.entry
-		doubts[i] = p.unsure.Swap(true)
+	var offered []*proposal
+	var entries [][]byte
+	var fresh []*proposal // those that were in no log before
+	for _, p := range batch {
+		if p.place.CompareAndSwap(waits, sent) {
+			fresh = append(fresh, p)
+		} else if p.place.Load() == givenUp {
+			continue
+		}
+		offered, entries = append(offered, p), append(entries, p.entry)
 	}
-	answers, err := c.proposeTo(ctx, leader, reign, state.Join(entries), len(batch))
+	if len(offered) == 0 {
+		return nil
+	}
+	answers, err := c.proposeTo(ctx, leader, reign, state.Join(entries), len(offered))
 	if err != nil {
-		for i, p := range batch {
-			p.unsure.Store(doubts[i] || unsure(err))
+		if !unsure(err) {
+			for _, p := range fresh {
+				p.place.Store(waits)
+			}
 		}
 		return err
 	}
-	for i, p := range batch {
+	for i, p := range offered {
 		p.tell(answers[i].Result, answers[i].Error)
 	}
 	return nil

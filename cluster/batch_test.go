@@ -165,3 +165,33 @@ func (m *mesh) joins(n *node) {
 		return nil
 	})
 }
+
+// TestWhatWasGivenUpIsNotOffered: whoever was told that a command is in no log
+// must be right, also when the batch with it was filled before.
+func TestWhatWasGivenUpIsNotOffered(t *testing.T) {
+	t.Parallel()
+	n := newMesh(t).up(1)[0]
+	waiting := func(name string) *proposal {
+		entry, err := state.Encode(name, user(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &proposal{ctx: t.Context(), entry: entry, told: make(chan struct{})}
+	}
+	gone, stays := waiting("gone"), waiting("stays")
+	if !gone.giveUp() {
+		t.Fatal("in a log before it was offered")
+	}
+	for _, batch := range [][]*proposal{{gone}, {gone, stays}} {
+		if err := n.c.offerEntry(t.Context(), n.id(), t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if <-stays.told; stays.giveUp() || stays.err != nil || !n.has("stays") || n.has("gone") {
+		t.Errorf("stays: %v, %v; gone: %v", stays.err, n.has("stays"), n.has("gone"))
+	}
+	refused := waiting("refused")
+	if err := n.c.offerEntry(t.Context(), "", t.Context(), []*proposal{refused}); err == nil || !refused.giveUp() {
+		t.Errorf("nobody led: %v, perhaps in a log: %v", err, refused.place.Load())
+	}
+}

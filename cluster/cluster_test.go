@@ -133,6 +133,39 @@ func TestProposeEndsWithItsContext(t *testing.T) {
 }
 
 // TestTheLeaderIsLost is the promise that users notice most.
+// TestWhoGivesUpMayHaveProposed stops the only follower, so that the leader's log
+// takes what cannot be agreed on, and gives up waiting.
+func TestWhoGivesUpMayHaveProposed(t *testing.T) {
+	t.Parallel()
+	m := newMesh(t)
+	nodes := m.up(2)
+	leader := m.leader(nodes...)
+	for _, n := range nodes {
+		if n != leader {
+			n.kill()
+		}
+	}
+	appended := leader.c.raft.raft().LastIndex()
+	ctx, cancel := context.WithCancel(t.Context())
+	proposed := make(chan error, 1)
+	go func() {
+		_, err := leader.c.Propose(ctx, user("ana"))
+		proposed <- err
+	}()
+	eventually(t, "the command is in the log", func() error {
+		if leader.c.raft.raft().LastIndex() == appended {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	cancel()
+	err := <-proposed
+	var refusal *state.Error
+	if !errors.Is(err, context.Canceled) || !errors.As(err, &refusal) || !refusal.Unsure {
+		t.Errorf("canceled, and perhaps done: %v", err)
+	}
+}
+
 func TestTheLeaderIsLost(t *testing.T) {
 	m := newMesh(t)
 	nodes := m.up(3)

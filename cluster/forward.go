@@ -63,7 +63,8 @@ var (
 // it; of kind NoLeader where the mesh cannot agree until ctx ends, or for some
 // seconds where ctx has no deadline: the command may then still come into
 // force, if the error is Unsure. A command that was retried on the way is
-// applied once.
+// applied once. Where ctx is canceled the error is its own, and such a refusal too
+// if it is Unsure.
 func (c *Cluster) Propose(ctx context.Context, cmd state.Command) (state.Result, error) {
 	entry, err := state.EncodeSince(c.cfg.State.Index(), rand.Text(), cmd)
 	if err != nil {
@@ -79,12 +80,16 @@ func (c *Cluster) Propose(ctx context.Context, cmd state.Command) (state.Result,
 	select {
 	case <-p.told:
 	case <-c.ctx.Done():
-		return state.Result{}, &state.Error{Kind: state.NoLeader, Msg: "this node is stopping", Unsure: p.unsure.Load()}
+		return state.Result{}, &state.Error{Kind: state.NoLeader, Msg: "this node is stopping", Unsure: !p.giveUp()}
 	case <-ctx.Done():
-		if errors.Is(ctx.Err(), context.Canceled) {
+		certain := p.giveUp()
+		switch canceled := errors.Is(ctx.Err(), context.Canceled); {
+		case canceled && certain:
 			return state.Result{}, ctx.Err()
+		case canceled:
+			return state.Result{}, errors.Join(errLost, ctx.Err())
 		}
-		return state.Result{}, &state.Error{Kind: state.NoLeader, Msg: c.disagreement(), Unsure: p.unsure.Load()}
+		return state.Result{}, &state.Error{Kind: state.NoLeader, Msg: c.disagreement(), Unsure: !certain}
 	}
 	// A refusal is waited for too: this node must not show a state without the
 	// cause of it.
