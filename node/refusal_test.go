@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
+
 	"malla/httpapi"
 	"malla/node"
 	"malla/node/nodetest"
@@ -164,6 +166,8 @@ func TestWithoutAQuorumReadsGoOn(t *testing.T) {
 	}
 	m := nodetest.New(t, 3)
 	song := generated(t, "song.mp3")
+	page := browser(t)
+	signUp(t, page, m.Node(0).PageURL())
 	c := m.Node(0).User("ana")
 	upload(t, c, "song.mp3", song)
 	m.Node(1).Kill()
@@ -192,7 +196,12 @@ func TestWithoutAQuorumReadsGoOn(t *testing.T) {
 	strong.Consistency = httpapi.Strong
 	_, err := strong.Media(t.Context(), httpapi.MediaQuery{})
 	problem(t, "strong read without a quorum", err, http.StatusServiceUnavailable, "consistency=strong")
+	shown, hidden := chromedp.WaitVisible(chromedp.CSS("#banner")), chromedp.WaitNotVisible(chromedp.CSS("#banner"))
+	do(t, page, "the player says so", shown)
+	noComplaints(t, page)
+	do(t, page, "the dashboard says so", chromedp.Navigate(m.Node(0).PageURL()+"/admin.html"), shown)
 	m.Node(1).Restart()
+	do(t, page, "the dashboard says that it is over", hidden)
 	nodetest.Eventually(t, "writes work again", 20*time.Second, func() error {
 		_, err := c.Share(t.Context(), "song.mp3", 5)
 		return err
