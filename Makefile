@@ -60,7 +60,7 @@ demo: ## three nodes on this machine: upload, convert to every format, share, fe
 	@$(GO) build -buildvcs=false -o bin/demo ./examples/demo
 	@exec bin/demo $(ARGS)
 
-chaos: ## five nodes under load while a random one is killed every few seconds; then everything is checked (ARGS=conversion: a film in segments)
+chaos: ## five nodes under load while a random one is killed every few seconds; then everything is checked (ARGS=conversion: a film in segments; ARGS=linearizable: every answer is explained by one order)
 	@.ci/install go ffmpeg
 	@$(MAKE) --no-print-directory build
 	@$(GO) build -buildvcs=false -o bin/chaos ./examples/chaos

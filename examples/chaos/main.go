@@ -10,6 +10,12 @@
 // killed, halted or cut off in the middle, and comes back later. It prints how
 // long that took and how much was done twice.
 //
+// `chaos linearizable` has clients at every node change and read accounts, jobs
+// and shares while nodes are killed, stopped, restarted and cut off, also one way
+// only, and asks porcupine for one order of all operations that explains what
+// they were told. With `-reads stale`, which leaves the read index out, there is
+// none: that a run fails then shows that it can.
+//
 // It ends with 0 only if every check held. A run can be repeated with its seed,
 // as far as processes and networks can.
 package main
@@ -24,6 +30,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -39,6 +46,7 @@ type settings struct {
 	seed    uint64
 	keep    bool
 	cores   float64
+	reads   string
 }
 
 func main() {
@@ -46,20 +54,27 @@ func main() {
 	flag.StringVar(&s.program, "program", "bin/malla", "the malla binary to run")
 	flag.IntVar(&s.nodes, "nodes", 0, "how many nodes, at least three; 0: five, of conversions three")
 	flag.Float64Var(&s.cores, "cores", 0.4, "conversion: of each node")
-	flag.IntVar(&s.seconds, "seconds", 60, "how long nodes are killed")
+	flag.IntVar(&s.seconds, "seconds", 0, "how long nodes are killed; 0: 60, of linearizable 180")
+	flag.StringVar(&s.reads, "reads", "strong", "linearizable: how new reads are, strong, session or stale; with the latter two the check must fail")
 	flag.Uint64Var(&s.seed, "seed", 0, "of what is random; 0 picks one")
 	flag.BoolVar(&s.keep, "keep", false, "leave data and logs for a look")
 	flag.Parse()
-	act, nodes := run, 5
+	act, nodes, seconds := run, 5, 60
 	switch flag.Arg(0) {
 	case "":
 	case "conversion":
 		act, nodes = conversions, 3
+	case "linearizable":
+		act, seconds = linearizable, 180
 	default:
-		fmt.Fprintf(os.Stderr, "chaos: there is no %q: say conversion, or nothing\n", flag.Arg(0))
+		fmt.Fprintf(os.Stderr, "chaos: there is no %q: say conversion, linearizable, or nothing\n", flag.Arg(0))
 		os.Exit(2)
 	}
-	s.nodes = cmp.Or(s.nodes, nodes)
+	s.nodes, s.seconds = cmp.Or(s.nodes, nodes), cmp.Or(s.seconds, seconds)
+	if !slices.Contains([]string{"strong", "session", "stale"}, s.reads) {
+		fmt.Fprintf(os.Stderr, "chaos: -reads %s: say strong, session or stale\n", s.reads)
+		os.Exit(2)
+	}
 	if s.nodes < 3 {
 		fmt.Fprintln(os.Stderr, "chaos: a mesh bears the loss of a node from three on")
 		os.Exit(2)
