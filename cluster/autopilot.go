@@ -170,13 +170,17 @@ func (v *voting) FetchServerStats(ctx context.Context, servers map[raft.ServerID
 // leader: leadership is transferred only by a node that stops (raft #696).
 func (v *voting) CalculatePromotionsAndDemotions(_ *autopilot.Config, s *autopilot.State) autopilot.RaftChanges {
 	now, view := time.Now(), v.c.cfg.State.View()
+	roles := v.c.raft.roles() // newer than the picture: who votes already must not be named again
 	var nodes []candidate
 	for _, srv := range s.Servers {
 		id := state.NodeID(srv.Server.ID)
+		if roles[id] == "" {
+			continue
+		}
 		rec, known := view.Node(id)
 		p, _ := v.c.gossip.table.get(id)
 		nodes = append(nodes, candidate{
-			id: id, zone: rec.Zone, votes: srv.HasVotingRights(), leads: id == v.c.cfg.ID,
+			id: id, zone: rec.Zone, votes: roles[id] == Voter, leads: id == v.c.cfg.ID,
 			well: srv.Health.Healthy, since: now.Sub(srv.Health.StableSince),
 			willing: known && rec.DrainingAt.IsZero() && mayVote(p.load),
 		})

@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -51,7 +52,7 @@ type node struct {
 }
 
 // Start makes the directory, starts all nodes, and returns when each is ready
-// to serve. After an error nothing is left running, and the directory with the
+// to serve and as many vote as should: from then on the mesh bears its losses. After an error nothing is left running, and the directory with the
 // logs stays for whoever looks for the cause.
 func Start(ctx context.Context, cfg Config) (*Mesh, error) {
 	if cfg.Nodes < 1 {
@@ -76,7 +77,46 @@ func Start(ctx context.Context, cfg Config) (*Mesh, error) {
 			return nil, errors.Join(fmt.Errorf("%w; its log: %s", err, m.LogFile(i)), m.Stop())
 		}
 	}
+	if err := m.votes(ctx); err != nil {
+		return nil, errors.Join(err, m.Stop())
+	}
 	return m, nil
+}
+
+// votes waits until as many nodes vote as should.
+func (m *Mesh) votes(ctx context.Context) error {
+	want := []int{0, 1, 2, 3, 3, 5}[min(m.cfg.Nodes, 5)]
+	for {
+		voters, err := m.voters(ctx)
+		if err == nil && voters >= want {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d nodes vote: %w", voters, want, errors.Join(ctx.Err(), err))
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// voters asks the first node how many vote.
+func (m *Mesh) voters(ctx context.Context) (int, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.URL(0)+"/workers/stats", nil)
+	if err != nil {
+		return 0, err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer res.Body.Close()
+	var stats struct {
+		Strength struct {
+			Voters int `json:"voters"`
+		} `json:"strength"`
+	}
+	err = json.NewDecoder(res.Body).Decode(&stats)
+	return stats.Strength.Voters, err
 }
 
 // place gives every node its addresses and its share.

@@ -58,6 +58,10 @@ func serve() {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})
+	http.HandleFunc("/workers/stats", func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		fmt.Fprintf(w, `{"strength": {"voters": %d}}`, min(2, asked/4))
+	})
 	http.ListenAndServe(*addr, nil)
 	os.Exit(1)
 }
