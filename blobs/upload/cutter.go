@@ -9,6 +9,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -237,7 +238,8 @@ func (c *cutter) land() error {
 	return nil
 }
 
-// finish spreads what is left and then the manifest.
+// finish spreads what is left together with the manifest, and returns when both
+// are safe: on a disk one flush is as good as two.
 func (c *cutter) finish(ctx context.Context) (blobs.Blob, error) {
 	if c.partLen > 0 {
 		if err := c.open(); err != nil { // closed since it was filled
@@ -247,26 +249,34 @@ func (c *cutter) finish(ctx context.Context) (blobs.Blob, error) {
 			return blobs.Blob{}, err
 		}
 	}
-	if err := c.land(); err != nil {
+	m := blobs.Manifest{Size: c.size, SHA256: blobs.Ref(c.whole.Sum(nil)), Chunks: slices.Clone(c.chunks)}
+	if c.flight != nil {
+		m.Chunks = append(m.Chunks, c.flight.ref)
+	}
+	err := c.spreadManifest(ctx, m)
+	if err := errors.Join(c.land(), err); err != nil {
 		return blobs.Blob{}, err
 	}
-	m := blobs.Manifest{Size: c.size, SHA256: blobs.Ref(c.whole.Sum(nil)), Chunks: c.chunks}
+	return m.Blob(), nil
+}
+
+func (c *cutter) spreadManifest(ctx context.Context, m blobs.Manifest) error {
 	data := m.Encode()
 	release, err := c.dest.Reserve(int64(len(data)))
 	if err != nil {
-		return blobs.Blob{}, err
+		return err
 	}
 	defer release()
-	path := c.path(len(c.chunks))
+	path := c.path(len(m.Chunks))
 	if err := os.WriteFile(path, data, 0o600); err != nil {
-		return blobs.Blob{}, errors.Join(blobs.OfDisk(err), os.Remove(path))
+		return errors.Join(blobs.OfDisk(err), os.Remove(path))
 	}
-	blob := m.Blob()
-	c.tried = append(c.tried, blob.Ref)
-	if err := c.dest.Spread(ctx, c.upload, blob.Ref, path); err != nil {
-		return blobs.Blob{}, fmt.Errorf("manifest: %w", err)
+	ref := m.Blob().Ref
+	c.tried = append(c.tried, ref)
+	if err := c.dest.Spread(ctx, c.upload, ref, path); err != nil {
+		return fmt.Errorf("manifest: %w", err)
 	}
-	return blob, nil
+	return nil
 }
 
 // rest closes the part, to be continued; the caller acknowledges it.
