@@ -121,6 +121,10 @@ func TestTheWholeLifeOfAFile(t *testing.T) {
 	if out := s.ok("ls"); !strings.Contains(out, "song.wav") || !strings.Contains(out, "audio") || !strings.Contains(out, "0:02") {
 		t.Errorf("ls: %q", out)
 	}
+	if out := s.ok("ls", "oth", "--names", "--consistency", "strong"); out != "other.wav\n" {
+		t.Errorf("a strong ls: %q", out)
+	}
+	s.fails(exitUsage, "stale\",\"session\",\"strong", "ls", "--consistency", "new")
 	if out := s.ok("ls", "oth", "--names"); out != "other.wav\n" {
 		t.Errorf("ls oth: %q", out)
 	}
