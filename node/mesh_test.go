@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -173,6 +174,18 @@ func TestWhatOneNodeTakesTheOthersGive(t *testing.T) {
 	nodes, err := c.Nodes(t.Context())
 	if err != nil || len(nodes) != 3 {
 		t.Errorf("nodes: %v %v", nodes, err)
+	}
+	// Who goes on at another node finds there what they did, at once.
+	for i := range 15 {
+		shared, err := c.Share(t.Context(), "song.mp3", 5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c = as(c, m.Node((i+1)%3))
+		list, err := c.Shares(t.Context())
+		if err != nil || !slices.ContainsFunc(list, func(s httpapi.Share) bool { return s.ID == shared.ID }) {
+			t.Errorf("share %d is not on %s: %v", i, m.Node((i+1)%3).Name(), err)
+		}
 	}
 }
 
