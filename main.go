@@ -32,7 +32,7 @@ type program struct {
 	Fsck    fsckCmd          `cmd:"" help:"Check the data directory of a node that does not run."`
 	Recover recoverCmd       `cmd:"" help:"Make a mesh of one node whose mesh lost most of its nodes for good."`
 	Check   checkLogCmd      `cmd:"" name:"check-log" hidden:""`
-	Secret  secretCmd        `cmd:"" help:"Print a new secret for a mesh."`
+	Secret  secretCmd        `cmd:"" help:"Print a new secret for a new mesh, or replace the one of a running mesh."`
 	Version kong.VersionFlag `help:"Print the version and end."`
 
 	cli.Commands
@@ -64,10 +64,17 @@ func buildVersion() string {
 	return "dev"
 }
 
-// secretCmd prints a new secret.
-type secretCmd struct{}
+// secretCmd is about the mesh's secret.
+type secretCmd struct {
+	New    newSecretCmd        `cmd:"" default:"1" help:"Print a secret for a new mesh."`
+	Rotate cli.SecretRotateCmd `cmd:"" help:"Replace the secret of a running mesh."`
+	Status cli.SecretStatusCmd `cmd:"" help:"Tell how far the mesh is in replacing its secret."`
+}
 
-func (secretCmd) Run() error {
+// newSecretCmd prints a new secret.
+type newSecretCmd struct{}
+
+func (newSecretCmd) Run() error {
 	fmt.Println(node.NewSecret().Text())
 	return nil
 }
@@ -82,7 +89,7 @@ type serveCmd struct {
 	Join            []string `env:"MALLA_JOIN" placeholder:"HOST:PORT" help:"Gossip addresses of nodes of the mesh to join."`
 	BootstrapExpect int      `env:"MALLA_BOOTSTRAP_EXPECT" placeholder:"N" help:"N nodes started with the same command line form one mesh."`
 	Rejoin          bool     `help:"Put a damaged log aside, or that of a mesh that was recovered elsewhere, and get everything from the other nodes again. The node keeps its id and its files, and has no vote until it has caught up. Give it once."`
-	SecretFile      string   `env:"MALLA_SECRET_FILE" placeholder:"FILE" help:"File with the mesh's secret, 64 hex digits, readable by its owner alone. Or set MALLA_SECRET. Without either a new mesh makes one in DIR/secret."`
+	SecretFile      string   `env:"MALLA_SECRET_FILE" placeholder:"FILE" help:"File with the mesh's secret, readable by its owner alone. Or set MALLA_SECRET. Without either a new mesh makes one in DIR/secret. A newer one in the data directory, from malla secret rotate, goes before it."`
 	Voters          int      `default:"5" env:"MALLA_VOTERS" help:"Nodes whose votes count, where there are as many: 1, 3, 5 or 7. The others have the whole state and stand by. Give all nodes the same."`
 	Copies          int      `default:"3" env:"MALLA_COPIES" help:"Copies of every chunk, on different nodes."`
 	Ack             string   `default:"majority" enum:"majority,all" env:"MALLA_ACK" help:"Copies that are safe on disks before bytes are acknowledged: majority or all. With all, uploads are refused while fewer nodes are up than there should be copies."`

@@ -77,6 +77,7 @@ type Timing struct {
 	Meet    time.Duration // between attempts to find missing nodes, 3 s
 	Join    time.Duration // between attempts to join, 1 s
 	Commit  time.Duration // after which the leader says again what is committed, 50 ms; all hear of it at once, unless that was lost
+	Overlap time.Duration // between the last node's switch to another secret and the end of the old one, 10 s
 	Propose time.Duration // how long a proposal is tried where its context has no deadline, 5 s
 	Vote    time.Duration // between looks at how well the nodes are and who should vote, 500 ms
 	Stable  time.Duration // how long a node must be well before it votes, 5 s; a fifth of it while fewer than three do
@@ -97,6 +98,7 @@ func (c *Config) fill() {
 	def(&c.Timing.Meet, 3*time.Second)
 	def(&c.Timing.Join, time.Second)
 	def(&c.Timing.Commit, 50*time.Millisecond)
+	def(&c.Timing.Overlap, 10*time.Second)
 	def(&c.Timing.Propose, 5*time.Second)
 	def(&c.Timing.Vote, 500*time.Millisecond)
 	def(&c.Timing.Stable, 5*time.Second)
@@ -129,6 +131,7 @@ type Cluster struct {
 	back       comeback   // used by enter alone
 	admits     sync.Mutex // one change of the raft configuration at a time
 	voters     electorate
+	secret     rotating
 	clockNoise rate.Sometimes // warnings of this machine's clock
 	fatal      chan error
 
@@ -202,6 +205,8 @@ func (c *Cluster) Start() error {
 	c.loops.Go(func() { c.enter(c.ctx) })
 	c.loops.Go(func() { c.rememberPeers(c.ctx) })
 	c.loops.Go(func() { c.watchBelonging(c.ctx) })
+	c.loops.Go(func() { c.keepSecret(c.ctx) })
+	c.loops.Go(func() { c.Leading(c.ctx, c.leadRotation) })
 	c.loops.Go(func() { c.Leading(c.ctx, c.raise) })
 	c.loops.Go(func() { c.Leading(c.ctx, c.keepVoters) })
 	c.loops.Go(func() { c.tellStrength(c.ctx) })

@@ -32,6 +32,7 @@ const (
 	pathJoin    = "/cluster/join"    // any member: let me in
 	pathRejoin  = "/cluster/rejoin"  // any member: I lost my log
 	pathPromise = "/cluster/promise" // any node: make a mesh with me and nobody else
+	pathSecret  = "/cluster/secret"  // any member: what do you hold of the mesh's secrets?
 
 	pathStanding = "/cluster/standing" // any node: how far is your log?
 	pathBelong   = "/cluster/belong"   // any member: am I one?
@@ -274,6 +275,7 @@ func (c *Cluster) handle() {
 		}))
 	}
 	c.cfg.Link.Handle("GET "+pathStanding, http.HandlerFunc(c.serveStanding))
+	c.cfg.Link.Handle("POST "+pathSecret, http.HandlerFunc(c.serveSecret))
 }
 
 // answering turns a question of a node into a handler. Refusals travel with

@@ -183,6 +183,8 @@ func (c *Cluster) Ready() error {
 	level := c.lead.level
 	c.lead.mu.Unlock()
 	switch {
+	case leader == "" && c.cfg.Link.Estranged():
+		return state.Errorf(state.NoLeader, "the other nodes have another secret than this one: they have replaced it, maybe while this node was away. Start it with --secret-file naming a copy of the file secret in another node's data directory")
 	case leader == "" && !c.member():
 		return state.Errorf(state.NoLeader, "this node has not joined the mesh yet")
 	case leader == "":

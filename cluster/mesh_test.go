@@ -20,7 +20,7 @@ import (
 // other tests too.
 var fast = Timing{
 	Raft: 600 * time.Millisecond, Probe: 250 * time.Millisecond, Report: 200 * time.Millisecond,
-	Meet: 200 * time.Millisecond, Join: 50 * time.Millisecond,
+	Meet: 200 * time.Millisecond, Join: 50 * time.Millisecond, Overlap: time.Second,
 	Vote: 200 * time.Millisecond, Stable: 500 * time.Millisecond, Lost: 2 * time.Second,
 }
 
@@ -111,7 +111,7 @@ func (m *mesh) tryStart(n *node) error {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", n.name)
 	}
 	link, err := transport.Listen(transport.Config{
-		Secret: secrets.Current(), Accept: secrets.Accepted(), NodeID: string(id), Key: key, Listen: "127.0.0.1:0", Logger: log,
+		Secret: secrets.Current(), Accept: secrets.Accepted()[1:], NodeID: string(id), Key: key, Listen: "127.0.0.1:0", Logger: log,
 		Dial: func(ctx context.Context, addr string) (net.Conn, error) { return m.net.dial(ctx, n.name, addr) },
 	})
 	if err != nil {

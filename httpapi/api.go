@@ -157,6 +157,8 @@ func routes() []route {
 		{"POST", "/nodes/:id/drain", auth.Admin, (*call).drainNode},
 		{"DELETE", "/nodes/:id/drain", auth.Admin, (*call).undrainNode},
 		{"DELETE", "/nodes/:id", auth.Admin, (*call).forgetNode},
+		{"GET", "/cluster/secret", auth.Admin, (*call).secretStatus},
+		{"POST", "/cluster/secret/rotate", auth.Admin, (*call).rotateSecret},
 		{"GET", "/health", auth.Anyone, (*call).health},
 		{"HEAD", "/health", auth.Anyone, (*call).health},
 		{"GET", "/ready", auth.Anyone, (*call).ready},

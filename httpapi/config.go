@@ -96,6 +96,9 @@ type Mesh interface {
 	// Forget takes a node out of the mesh for good.
 	Forget(ctx context.Context, id string) error
 	Strength() Strength
+	// RotateSecret begins to replace the mesh's secret, without waiting for
+	// some nodes; users' tokens of the old one stay good for keepSessions.
+	RotateSecret(ctx context.Context, without []state.NodeID, keepSessions time.Duration) error
 }
 
 // Strength is what the agreement of the mesh bears.

@@ -467,7 +467,9 @@ type fewNodes struct {
 	nodes []NodeStatus
 	ready error
 
-	forgotten []string
+	forgotten    []string
+	without      []state.NodeID // of the last rotation asked for
+	keepSessions time.Duration
 }
 
 func (m *fewNodes) set(nodes ...NodeStatus) {
@@ -508,6 +510,13 @@ func (m *fewNodes) Forget(_ context.Context, id string) error {
 
 func (m *fewNodes) Strength() Strength {
 	return Strength{Nodes: 2, Voters: 2, Alive: 2, Text: "survives the loss of no node"}
+}
+
+func (m *fewNodes) RotateSecret(_ context.Context, without []state.NodeID, keepSessions time.Duration) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.without, m.keepSessions = without, keepSessions
+	return nil
 }
 
 func (m *fewNodes) Ready() error {

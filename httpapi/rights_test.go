@@ -31,8 +31,8 @@ func TestRights(t *testing.T) {
 		"POST /jobs/:id/retry": {signIn, conflict, none, none}, "GET /jobs/:id/log": owned, "GET /queue/stats": users, "GET /workers/stats": all,
 		"POST /share/:ref": owned, "GET /shares": users, "DELETE /shares/:id": owned, "GET /s/:token": all, "HEAD /s/:token": all,
 		"GET /events": {signIn, ok, ok, ok}, "GET /nodes": users, "POST /nodes/:id/drain": {signIn, denied, denied, ok}, "DELETE /nodes/:id/drain": {signIn, denied, denied, ok},
-		"DELETE /nodes/:id": {signIn, denied, denied, ok},
-		"GET /health":       all, "HEAD /health": all, "GET /ready": all, "HEAD /ready": all, "GET /version": all, "GET /metrics": all,
+		"DELETE /nodes/:id": {signIn, denied, denied, ok}, "GET /cluster/secret": {signIn, denied, denied, ok}, "POST /cluster/secret/rotate": {signIn, denied, denied, ok},
+		"GET /health": all, "HEAD /health": all, "GET /ready": all, "HEAD /ready": all, "GET /version": all, "GET /metrics": all,
 	}
 	for _, rt := range routes() {
 		name := rt.method + " " + rt.path
@@ -79,6 +79,9 @@ func (r *rig) aRequest(rt route) req {
 		r.log.Propose(r.t.Context(), state.RegisterNode{ID: "n1", Name: "worker_a", At: time.Now()})
 		r.log.Propose(r.t.Context(), state.RegisterNode{ID: "n2", Name: "worker_b", At: time.Now()})
 		replace(":id", "worker_a")
+	case rt.path == "/cluster/secret/rotate":
+		q.body = RotateRequest{}
+		r.token("ana")
 	case strings.HasPrefix(rt.path, "/trash/"):
 		item := r.put("ana", "song.mp3", "sound")
 		r.do(req{method: "DELETE", path: "/media/song.mp3", as: "ana"}).want(200)

@@ -74,6 +74,7 @@ type Timing struct {
 	Probe      time.Duration // between gossip probes
 	StallAfter time.Duration // without progress before a task starts elsewhere
 	Sweep      time.Duration // between looks at what has run out
+	Overlap    time.Duration // how long the old secret is accepted once all nodes use a new one; 0: the default of package cluster
 
 	Vote       time.Duration // between looks at who should vote; 0, as for the next two: the defaults of package cluster
 	VoteStable time.Duration // how long a node must be well before it votes

@@ -1,6 +1,9 @@
 package node
 
 import (
+	"context"
+	"time"
+
 	"github.com/dustin/go-humanize"
 
 	"malla/cluster"
@@ -44,6 +47,11 @@ func canDrain(nodes []httpapi.NodeStatus, id string, copies int, reserve uint64)
 		return state.Errorf(state.Full, "the other nodes have room for %s, on %s are %s: add a node or free room first", humanize.Bytes(room), target.Name, humanize.Bytes(target.Stored))
 	}
 	return nil
+}
+
+// RotateSecret implements [httpapi.Mesh].
+func (n *Node) RotateSecret(ctx context.Context, without []state.NodeID, keepSessions time.Duration) error {
+	return n.cluster.RotateSecret(ctx, without, keepSessions)
 }
 
 func living(n httpapi.NodeStatus) bool {

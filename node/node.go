@@ -147,7 +147,7 @@ func clusterDir(data string) string { return filepath.Join(data, "raft") }
 func (n *Node) openMesh() error {
 	var err error
 	n.link, err = transport.Listen(transport.Config{
-		Secret: n.secrets.Current(), Accept: n.secrets.Accepted(), NodeID: string(n.id), Key: n.key, Listen: n.cfg.Peer, Logger: n.log,
+		Secret: n.secrets.Current(), Accept: n.secrets.Accepted()[1:], NodeID: string(n.id), Key: n.key, Listen: n.cfg.Peer, Logger: n.log,
 	})
 	if err != nil {
 		return fmt.Errorf("--peer %s: %w", n.cfg.Peer, err)
@@ -159,7 +159,7 @@ func (n *Node) openMesh() error {
 		Join: n.cfg.Join, BootstrapExpect: n.cfg.BootstrapExpect, Voters: n.cfg.Voters, Rejoin: n.cfg.Rejoin, CheckLog: n.cfg.CheckLog,
 		Link: n.link, State: n.state, Work: n.work, Logger: n.log, Metrics: n.metrics,
 		Timing: cluster.Timing{
-			Raft: n.cfg.Timing.Raft, Probe: n.cfg.Timing.Probe,
+			Raft: n.cfg.Timing.Raft, Probe: n.cfg.Timing.Probe, Overlap: n.cfg.Timing.Overlap,
 			Vote: n.cfg.Timing.Vote, Stable: n.cfg.Timing.VoteStable, Lost: n.cfg.Timing.VoteLost,
 		},
 	})

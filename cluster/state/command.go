@@ -139,6 +139,12 @@ var decoders = map[string]func(json.RawMessage) (Command, error){
 	"UndrainNode":   decodeAs[UndrainNode],
 	"Sweep":         decodeAs[Sweep],
 	"RaiseLevel":    decodeAs[RaiseLevel],
+
+	"BeginRotation":      decodeAs[BeginRotation],
+	"ExcuseFromRotation": decodeAs[ExcuseFromRotation],
+	"AdvanceRotation":    decodeAs[AdvanceRotation],
+	"SwitchSecret":       decodeAs[SwitchSecret],
+	"DropSecret":         decodeAs[DropSecret],
 }
 
 func decodeAs[C Command](body json.RawMessage) (Command, error) {

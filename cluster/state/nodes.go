@@ -95,7 +95,9 @@ func (n *Node) knows() int { return max(1, n.Level) }
 
 // RegisterNode enters a node, or its new name and addresses. A name that
 // another node has is a Conflict, and so are another key than the node came
-// with and a version that does not know what the mesh has agreed on.
+// with and a version that does not know what the mesh has agreed on. A new node
+// is Busy while the mesh replaces its secret: who has the old one must not be
+// handed the next.
 type RegisterNode struct {
 	ID      NodeID    `json:"id"`
 	Name    string    `json:"name"`
@@ -122,8 +124,11 @@ func (c RegisterNode) apply(t *tx) (string, error) {
 		return "", Errorf(Conflict, "version %s of malla is too old for this mesh, which has agreed on what newer ones do (level %d): upgrade this node", c.Version, agreed)
 	}
 	n := Node{ID: c.ID, JoinedAt: c.At}
-	if old := nodes.get(t.records, "id", key(string(c.ID))); old != nil {
+	old := nodes.get(t.records, "id", key(string(c.ID)))
+	if old != nil {
 		n = *old
+	} else if t.view().Rotation().Phase != SecretSettled {
+		return "", Errorf(Busy, "the mesh is replacing its secret, and takes no new node until that is done (malla secret status)")
 	}
 	if len(n.Key) > 0 && len(c.Key) > 0 && !bytes.Equal(n.Key, c.Key) {
 		return "", Errorf(Conflict, "node %s has another key than the one it came with: start it with the file node-key of its own data directory, or as a new node, with an empty one", n.Name)
@@ -196,6 +201,7 @@ func (c RemoveNode) apply(t *tx) (string, error) {
 		}
 	}
 	nodes.drop(t, n)
+	t.learned(n)
 	return string(n.ID), nil
 }
 

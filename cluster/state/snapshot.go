@@ -54,7 +54,7 @@ type anyTable interface {
 // tables are all tables, in the order in which a snapshot lists them:
 // level -> those that came in with it.
 var tables = [][]anyTable{
-	1: {agreements, nodes, users, media, trash, removals, jobs, tasks, rates, shares, requests},
+	1: {agreements, nodes, users, media, trash, removals, jobs, tasks, rates, shares, requests, rotations},
 }
 
 func (tb table[T]) title() string { return tb.name }

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -49,12 +50,17 @@ func (l *Link) Do(ctx context.Context, nodeID string, req *http.Request) (*http.
 	return resp, nil
 }
 
+// Estranged tells whether the last node that was called has a certificate of
+// another secret than this one accepts.
+func (l *Link) Estranged() bool { return l.dialer.strange.Load() }
+
 // A dialer makes the connections of a link to other nodes.
 type dialer struct {
 	id      *identity
 	dial    DialFunc
 	conns   *connSet
 	resolve atomic.Pointer[func(nodeID string) (string, bool)]
+	strange atomic.Bool // the last node called has a certificate of another secret
 }
 
 // httpTransport pools connections by node id, not by address.
@@ -102,11 +108,16 @@ func (d *dialer) node(ctx context.Context, nodeID, protocol string) (*peerConn, 
 	if err := conn.HandshakeContext(ctx); err != nil {
 		tracked.Close()
 		var certificate *tls.CertificateVerificationError
+		var unknown x509.UnknownAuthorityError
+		if errors.As(err, &unknown) {
+			d.strange.Store(true)
+		}
 		if errors.As(err, &certificate) {
 			err = fmt.Errorf("%w: %w", ErrNotPeer, err)
 		}
 		return nil, fmt.Errorf("greet the node at %s: %w", addr, err)
 	}
+	d.strange.Store(false)
 	return d.id.peer(conn), nil
 }
 

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,22 +30,23 @@ type Keyring struct {
 // kept is what stands in the file.
 type kept struct {
 	current, next, previous Secret // the zero value: there is none
-	tokens                  []tokenKey
+	tokens                  []TokenKey
 	retired                 []string // fingerprints of what was in use before
 }
 
-// A tokenKey is what is left of a secret when it is retired: tokens of users
-// that were signed with it are good until then.
-type tokenKey struct {
-	Key   string    `json:"key"` // hex
-	Until time.Time `json:"until"`
+// A TokenKey is what is left of a secret that was replaced: tokens of users that
+// were signed with it are good for a while.
+type TokenKey struct {
+	Secret string    `json:"secret"` // its fingerprint
+	Key    []byte    `json:"key"`
+	Until  time.Time `json:"until"`
 }
 
 type keptFile struct {
 	Current  string     `json:"current"`
 	Next     string     `json:"next,omitempty"`
 	Previous string     `json:"previous,omitempty"`
-	Tokens   []tokenKey `json:"tokens,omitempty"`
+	Tokens   []TokenKey `json:"tokens,omitempty"`
 	Retired  []string   `json:"retired,omitempty"`
 }
 
@@ -162,6 +162,21 @@ func (k *Keyring) accepted() []Secret {
 	return all
 }
 
+// Next is the secret that comes next, if there is one.
+func (k *Keyring) Next() (Secret, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.next, k.next != Secret{}
+}
+
+// Previous is the secret that was in use before and is still accepted, if there
+// is one.
+func (k *Keyring) Previous() (Secret, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.previous, k.previous != Secret{}
+}
+
 // Find returns the accepted secret with that fingerprint.
 func (k *Keyring) Find(fingerprint string) (Secret, bool) {
 	for _, s := range k.Accepted() {
@@ -182,8 +197,8 @@ func (k *Keyring) TokenKeys() [][]byte {
 		keys = append(keys, s.TokenKey())
 	}
 	for _, t := range k.tokens {
-		if key, err := hex.DecodeString(t.Key); err == nil && time.Now().Before(t.Until) {
-			keys = append(keys, key)
+		if time.Now().Before(t.Until) {
+			keys = append(keys, t.Key)
 		}
 	}
 	return keys
@@ -219,32 +234,44 @@ func (k *Keyring) Switch(fingerprint string) error {
 	return k.save(on)
 }
 
-// Drop forgets the previous secret. Tokens of users that were signed with its
-// key are good until then; a time that is past ends those of all earlier ones.
-func (k *Keyring) Drop(until time.Time) error {
+// Drop forgets the previous secret. Of it and of earlier ones the keys of users'
+// tokens are kept that keep names: fingerprint of the secret -> until when. It
+// changes nothing the second time.
+func (k *Keyring) Drop(keep map[string]time.Time) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	on := k.kept
-	now := time.Now()
 	on.tokens = nil
 	for _, t := range k.tokens {
-		if t.Until = earlier(t.Until, until); t.Until.After(now) {
+		if _, ok := keep[t.Secret]; ok {
 			on.tokens = append(on.tokens, t)
 		}
 	}
-	if on.previous != (Secret{}) {
-		if until.After(now) {
-			on.tokens = append(on.tokens, tokenKey{hex.EncodeToString(on.previous.TokenKey()), until})
+	if old := on.previous; old != (Secret{}) {
+		name := old.Fingerprint()
+		if until, ok := keep[name]; ok {
+			on.tokens = append(on.tokens, TokenKey{name, old.TokenKey(), until})
 		}
-		on.retired = append(slices.Clone(on.retired), on.previous.Fingerprint())
+		on.retired = append(slices.Clone(on.retired), name)
 		on.previous = Secret{}
+	} else if len(on.tokens) == len(k.tokens) {
+		return nil
 	}
 	return k.save(on)
 }
 
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
+// KeptTokens are the keys of users' tokens that Drop kept.
+func (k *Keyring) KeptTokens() []TokenKey {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.tokens)
+}
+
+// KeepTokens adds keys that another node kept, for a node that came later.
+func (k *Keyring) KeepTokens(keys []TokenKey) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	on := k.kept
+	on.tokens = slices.Concat(k.tokens, keys)
+	return k.save(on)
 }

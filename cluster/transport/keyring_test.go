@@ -56,12 +56,12 @@ func TestKeyring(t *testing.T) {
 	must(t, k.Switch(next.Fingerprint()))
 	must(t, k.Switch(next.Fingerprint()))
 	restart(next, first)
-	must(t, k.Drop(time.Now().Add(time.Hour)))
+	must(t, k.Drop(map[string]time.Time{first.Fingerprint(): time.Now().Add(time.Hour)}))
 	restart(next)
 	if keys := k.TokenKeys(); len(keys) != 2 || string(keys[0]) != string(next.TokenKey()) || string(keys[1]) != string(first.TokenKey()) {
 		t.Errorf("%d token keys where the old one is still good", len(keys))
 	}
-	must(t, k.Drop(time.Now()))
+	must(t, k.Drop(nil))
 	restart(next)
 	if keys := k.TokenKeys(); len(keys) != 1 {
 		t.Errorf("%d token keys after all sessions were ended", len(keys))
@@ -86,7 +86,7 @@ func TestTheSecretGiven(t *testing.T) {
 	must(t, k.Switch(next.Fingerprint()))
 	for _, name := range []string{"the previous one", "a retired one"} {
 		if name == "a retired one" {
-			must(t, k.Drop(time.Now()))
+			must(t, k.Drop(nil))
 		}
 		if k, outdated, err := OpenKeyring(dir, first); err != nil || !outdated || k.Current() != next {
 			t.Errorf("%s: outdated %v, %v", name, outdated, err)
@@ -103,7 +103,7 @@ func TestTheSecretGiven(t *testing.T) {
 		t.Error("a secret that found no mesh replaced the one kept")
 	}
 	k = openRing(t, dir, newer)
-	must(t, k.Drop(time.Now()))
+	must(t, k.Drop(nil))
 	if k := openRing(t, dir, next); k.Current() != newer || len(k.Accepted()) != 1 {
 		t.Error("a secret that found its mesh was not kept")
 	}

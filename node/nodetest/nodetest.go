@@ -101,6 +101,7 @@ func Config(t testing.TB, name string) node.Config {
 	cfg.Timing.DeadGrace = time.Second
 	cfg.Timing.Vote, cfg.Timing.VoteStable = 100*time.Millisecond, 250*time.Millisecond
 	cfg.Timing.RepairWait = 5 * time.Second
+	cfg.Timing.Overlap = time.Second
 	return cfg
 }
 
