@@ -89,10 +89,12 @@ func askWith(ctx context.Context, program, question string, env ...string) (stri
 		args:   []string{"-nostdin", "-hide_banner", question},
 		env:    env,
 		stdout: out,
-		limits: childLimits{wall: 20 * time.Second, memory: 2 << 30, cpu: 20 * time.Second},
+		// On a machine that is busy enough the answer takes half a minute, and a
+		// node must start there too.
+		limits: childLimits{wall: 2 * time.Minute, memory: 2 << 30, cpu: 20 * time.Second},
 	})
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("%s %s: %w", filepath.Base(program), question, err)
 	}
 	if !res.ok {
 		return "", fmt.Errorf("%w: %s %s does not run: %s", ErrMissing, filepath.Base(program), question, logText(res.stderr))
