@@ -38,7 +38,7 @@ func linearizable(ctx context.Context, s settings) (err error) {
 		return err
 	}
 	defer func() {
-		if s.keep || errors.Is(err, errViolation) {
+		if s.keep || err != nil && ctx.Err() == nil {
 			fmt.Println("data, logs and pictures:", dir)
 			return
 		}
