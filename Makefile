@@ -15,7 +15,7 @@ LDFLAGS  = -X main.version=$(VERSION)
 # -race needs cgo; what is shipped does without it, so that the binary runs on any Linux of its architecture.
 BUILD = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
-.PHONY: help run test check bench build demo chaos lint clean
+.PHONY: help run test check bench gossip build demo chaos lint clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -29,12 +29,14 @@ build: ## build bin/malla
 	@mkdir -p bin
 	$(BUILD) -o bin/malla .
 
-test: ## everything: formatting, vet, staticcheck, all tests with the race detector, placement of a million chunks without it
+test: ## everything: formatting, vet, staticcheck, all tests with the race detector, placement of a million chunks and a crowd's gossip without it
 	@.ci/install go ffmpeg chromium compiler checkers network filesystems
 	@$(MAKE) --no-print-directory lint
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 20m ./...
 # A million chunks, at the limits that count: with -race it is a tenth of them, at wider ones.
 	$(GO) test -run Simulation ./blobs
+# A hundred nodes that gossip, at the times that count; with -race there are twenty.
+	$(GO) test -run Crowd ./cluster
 
 check: ## the quick part of it: formatting, vet, staticcheck, short tests
 	@.ci/install go ffmpeg
@@ -53,6 +55,10 @@ bench: ## benchmarks of every hot path, then malla beside ffmpeg, dd and nginx (
 	@$(GO) build -buildvcs=false -o bin/bench ./examples/bench
 	@if [ -z '$(ARGS)' ]; then $(GO) test -run '^$$' -bench . -benchmem -timeout 20m ./...; fi
 	@exec bin/bench $(ARGS)
+
+gossip: ## many nodes that gossip in one process, as many as the machine carries (ARGS='-nodes 200')
+	@.ci/install go
+	$(GO) test -count=1 -v -run Crowd ./cluster $(if $(ARGS),-args $(ARGS))
 
 demo: ## three nodes on this machine: upload, convert to every format, share, fetch elsewhere (ARGS=--exit to end by itself)
 	@.ci/install go ffmpeg

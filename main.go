@@ -130,6 +130,17 @@ func (c serveCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for {
+		err := c.serve(ctx, cfg)
+		if !errors.Is(err, node.ErrRestart) {
+			return err
+		}
+		cfg.Logger.Info("starting again", "why", err)
+	}
+}
+
+// serve runs one node until ctx ends or the node cannot go on.
+func (c serveCmd) serve(ctx context.Context, cfg node.Config) error {
 	n, err := node.New(cfg)
 	if err != nil {
 		return err

@@ -43,6 +43,7 @@ type Config struct {
 	Capacity uint64       // bytes that chunks may take on its disk, in coarse steps
 	Version  string
 	Dir      string // kept between starts: the log, snapshots, where the others are
+	Reserve  uint64 // bytes that chunks leave free on the disk of Dir, 0 if they are on another
 
 	Secrets   *transport.Keyring // kept in the node's data directory; its changes are this package's
 	Gossip    string             // address to gossip on, TCP and UDP; port 0 takes a free one
@@ -72,13 +73,15 @@ type Config struct {
 // Timing are the waits; the zero value of each means its default.
 type Timing struct {
 	Raft    time.Duration // without word from the leader before an election, 1 s; a leader's lease is half of it
-	Probe   time.Duration // between gossip probes, 1 s; a crash is noticed in five to ten
+	Network Network       // how patient the gossip is, LAN
+	Probe   time.Duration // between gossip probes, as the network has it (LAN: 700 ms); the gossip's other waits follow it
 	Report  time.Duration // between load reports in a small mesh, 1 s
 	Meet    time.Duration // between attempts to find missing nodes, 3 s
 	Join    time.Duration // between attempts to join, 1 s
 	Commit  time.Duration // after which the leader says again what is committed, 50 ms; all hear of it at once, unless that was lost
 	Overlap time.Duration // between the last node's switch to another secret and the end of the old one, 10 s
 	Propose time.Duration // how long a proposal is tried where its context has no deadline, 5 s
+	Disk    time.Duration // how long one write of the log may take, 10 s; a leader is silent after twice Raft
 	Vote    time.Duration // between looks at how well the nodes are and who should vote, 500 ms
 	Stable  time.Duration // how long a node must be well before it votes, 5 s; a fifth of it while fewer than three do
 	Lost    time.Duration // how long a voter must be unwell before another takes its vote, 30 s
@@ -93,13 +96,15 @@ type Limits struct {
 
 func (c *Config) fill() {
 	def(&c.Timing.Raft, time.Second)
-	def(&c.Timing.Probe, time.Second)
+	def(&c.Timing.Network, LAN)
+	def(&c.Timing.Probe, c.Timing.gossipConfig().ProbeInterval)
 	def(&c.Timing.Report, time.Second)
 	def(&c.Timing.Meet, 3*time.Second)
 	def(&c.Timing.Join, time.Second)
 	def(&c.Timing.Commit, 50*time.Millisecond)
 	def(&c.Timing.Overlap, 10*time.Second)
 	def(&c.Timing.Propose, 5*time.Second)
+	def(&c.Timing.Disk, 10*time.Second)
 	def(&c.Timing.Vote, 500*time.Millisecond)
 	def(&c.Timing.Stable, 5*time.Second)
 	def(&c.Timing.Lost, 30*time.Second)
@@ -126,6 +131,7 @@ type Cluster struct {
 	log        *slog.Logger
 	gossip     *gossip
 	raft       *agreement
+	disk       *logDisk
 	lead       *leadership
 	found      founding
 	back       comeback   // used by enter alone
@@ -169,13 +175,17 @@ func New(cfg Config) (*Cluster, error) {
 	c.voters = electorate{most: cfg.Voters, stable: cfg.Timing.Stable, lost: cfg.Timing.Lost}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	var err error
+	if c.disk, err = openLogDisk(&c.cfg); err != nil {
+		return nil, err
+	}
 	if c.gossip, err = openGossip(&c.cfg); err != nil {
 		return nil, err
 	}
 	if err := c.cfg.putAside(len(c.gossip.known.all()) > 0); err != nil {
 		return nil, errors.Join(err, c.gossip.close())
 	}
-	if c.raft, err = openAgreement(&c.cfg, c.fail); err != nil {
+	c.gossip.disk = c.disk
+	if c.raft, err = openAgreement(&c.cfg, c.disk, c.fail); err != nil {
 		return nil, errors.Join(err, c.gossip.close())
 	}
 	c.gossip.say(func(m *meta) { m.generation = c.raft.generation.Load() })
@@ -201,6 +211,7 @@ func (c *Cluster) Start() error {
 	c.loops.Go(func() { c.gossip.run(c.ctx) })
 	c.loops.Go(func() { c.lead.run(c.ctx, c.raft.raft()) })
 	c.loops.Go(func() { c.carryProposals(c.ctx) })
+	c.loops.Go(func() { c.watchDisk(c.ctx) })
 	c.loops.Go(func() { c.catchUp(c.ctx) })
 	c.loops.Go(func() { c.enter(c.ctx) })
 	c.loops.Go(func() { c.rememberPeers(c.ctx) })
@@ -215,8 +226,8 @@ func (c *Cluster) Start() error {
 }
 
 // Fatal gives the reason why this node cannot go on, if there is one: its name
-// belongs to another node, its log is damaged, its disk does not take writes.
-// The owner then closes everything and ends.
+// belongs to another node, or its log is damaged. The owner then closes
+// everything and ends; or starts again, where the reason is [ErrRestart].
 func (c *Cluster) Fatal() <-chan error { return c.fatal }
 
 // fail reports the first reason; later ones follow from it.

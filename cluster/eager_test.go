@@ -173,7 +173,7 @@ func TestAFollowersWordWaitsForTheLeadersDisk(t *testing.T) {
 	gate := newGate(trans, new(atomic.Uint64))
 	defer gate.Close()
 	disk := slowDisk{raft.NewInmemStore(), make(chan error)}
-	leader := carefulTransport{gate, "a", newEagerLog(disk, func() bool { return true }), newAnnouncer(trans.AppendEntries), newAcks()}
+	leader := carefulTransport{gate, "a", newEagerLog(disk, func() bool { return true }), newAnnouncer(trans.AppendEntries), newAcks(), func() bool { return false }}
 	if err := leader.logs.StoreLogs(commands(1, 1)); err != nil {
 		t.Fatal(err)
 	}

@@ -30,12 +30,14 @@ type gossip struct {
 	seeds  []string
 
 	net      *memberlist.NetTransport
+	wire     memberlist.NodeAwareTransport // net, as far as it reaches
 	reach    func(addr string) bool
 	ip       netip.Addr // advertised
 	port     int
 	list     *memberlist.Memberlist // nil before start
 	loads    *memberlist.TransmitLimitedQueue
 	work     func() Work
+	disk     *logDisk    // nil: of no interest
 	clockOff atomic.Bool // this machine's clock is far from the leader's
 	started  uint64      // milliseconds since 1970, also where the epoch that is said became another
 	probe    sampler
@@ -85,6 +87,7 @@ func openGossip(cfg *Config) (*gossip, error) {
 		return nil, err
 	}
 	g.port = g.net.GetAutoBindPort()
+	g.wire = filtered{g.net, g.reach}
 	return g, nil
 }
 
@@ -119,18 +122,14 @@ func (g *gossip) addr() string {
 
 // start begins to gossip.
 func (g *gossip) start() error {
-	cfg := memberlist.DefaultLANConfig()
+	cfg := g.timing.gossipConfig()
 	cfg.Name = string(g.id)
 	cfg.Label, cfg.Keyring = g.label, g.keys
-	cfg.Transport = filtered{g.net, g.reach}
+	cfg.Transport = g.wire
 	cfg.AdvertiseAddr, cfg.AdvertisePort = g.ip.String(), g.port
 	cfg.BindPort = g.port
 	cfg.Delegate, cfg.Events, cfg.Conflict = delegate{g}, delegate{g}, delegate{g}
 	cfg.Logger = newStdLog(g.log)
-	cfg.DeadNodeReclaimTime = 10 * g.timing.Probe // a node that died may come back at another address
-	cfg.ProbeInterval, cfg.ProbeTimeout = g.timing.Probe, g.timing.Probe/2
-	cfg.GossipInterval = g.timing.Probe / 5
-	cfg.TCPTimeout = 5 * time.Second
 	list, err := memberlist.Create(cfg)
 	if err != nil {
 		return fmt.Errorf("start to gossip: %w", err)
@@ -188,6 +187,9 @@ func (g *gossip) reportLoads(ctx context.Context) {
 			load.Work = g.work()
 		}
 		load.ClockOff = g.clockOff.Load()
+		if g.disk != nil {
+			load.LogLow, load.LogHalted = g.disk.low.Load(), g.disk.why() != nil
+		}
 		if seq == 0 || differs(sent, load) || time.Since(at) >= g.maxAge() {
 			seq++
 			sent, at = load, time.Now()
@@ -217,33 +219,59 @@ func (g *gossip) silence() time.Duration { return 3 * g.maxAge() }
 
 // meet keeps on asking the nodes that should be there but are not: memberlist
 // forgets the dead within half a minute and then never asks them again, so
-// that a mesh which was cut in two would stay so.
+// that a mesh which was cut in two would stay so. While nodes come and go it
+// also compares notes with one that is here: when many come at once some miss
+// some of the news, which memberlist puts right only after minutes.
 func (g *gossip) meet(ctx context.Context) {
+	seen, quiet := 0, 0
 	for {
 		missing := g.missing()
-		wait := g.timing.Meet
-		if len(missing) == 0 && g.table.count() > 1 {
-			wait = 7 * g.timing.Meet
-		}
 		targets := append(missing, sample(g.seeds, 3)...)
-		var wg sync.WaitGroup
-		for _, addr := range sample(targets, 6) {
-			if addr == g.addr() || (g.reach != nil && !g.reach(addr)) {
-				continue
-			}
-			wg.Go(func() {
-				if _, err := g.list.Join([]string{addr}); err != nil {
-					g.log.Debug("no answer from a node's gossip", "addr", addr, "err", err)
-				}
-			})
+		count, wait := g.table.count(), g.timing.Meet
+		if quiet++; count != seen {
+			seen, quiet = count, 0
 		}
-		wg.Wait()
+		switch {
+		case quiet < 3:
+			targets = append(targets, g.someone()...)
+			wait = max(wait, wait*time.Duration(count)/100) // each exchange has them all
+		case len(missing) == 0 && count > 1:
+			wait *= 7
+		}
+		g.join(sample(targets, 6))
 		select {
 		case <-time.After(wait/2 + rand.N(wait)): // so that nodes started together do not ask together
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// join exchanges all that is known with the nodes at these addresses.
+func (g *gossip) join(addrs []string) {
+	var wg sync.WaitGroup
+	for _, addr := range addrs {
+		if addr == g.addr() || (g.reach != nil && !g.reach(addr)) {
+			continue
+		}
+		wg.Go(func() {
+			if _, err := g.list.Join([]string{addr}); err != nil {
+				g.log.Debug("no answer from a node's gossip", "addr", addr, "err", err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// someone returns the gossip address of any node that answers.
+func (g *gossip) someone() []string {
+	var addrs []string
+	for _, p := range g.table.living() {
+		if p.meta.id != g.id {
+			addrs = append(addrs, p.gossip)
+		}
+	}
+	return sample(addrs, 1)
 }
 
 // missing returns the gossip addresses of known nodes that do not answer.

@@ -155,7 +155,7 @@ func (c *Cluster) tryEnter(ctx context.Context) (why string, err error) {
 
 // makeMesh makes a mesh of this node. The others join it.
 func (c *Cluster) makeMesh() error {
-	if err := c.raft.bootstrap(); err != nil {
+	if err := c.raft.bootstrap(c.ctx); err != nil {
 		return fmt.Errorf("make a mesh: %w", err)
 	}
 	c.log.Info("made a new mesh", "mesh", c.cfg.Secrets.MeshID())

@@ -16,6 +16,7 @@ type leadership struct {
 	id      state.NodeID
 	log     *slog.Logger
 	changed signal
+	halts   chan struct{} // closed when this node takes no part any more
 
 	mu     sync.Mutex // guards the fields below
 	leader state.NodeID
@@ -28,12 +29,15 @@ type leadership struct {
 }
 
 func newLeadership(id state.NodeID, log *slog.Logger, changed signal) *leadership {
-	l := &leadership{id: id, log: log, changed: changed}
+	l := &leadership{id: id, log: log, changed: changed, halts: make(chan struct{})}
 	l.reign, l.depose = context.WithCancel(context.Background())
 	return l
 }
 
-// run follows raft until ctx ends.
+// halt ends run: raft tells no more. It is called once.
+func (l *leadership) halt() { close(l.halts) }
+
+// run follows raft until ctx or raft ends.
 func (l *leadership) run(ctx context.Context, r *raft.Raft) {
 	observed := make(chan raft.Observation, 16)
 	observer := raft.NewObserver(observed, false, func(o *raft.Observation) bool {
@@ -58,6 +62,8 @@ func (l *leadership) run(ctx context.Context, r *raft.Raft) {
 			if leads {
 				l.begin(ctx, r)
 			}
+		case <-l.halts:
+			return
 		case <-ctx.Done():
 			return
 		}
@@ -178,6 +184,9 @@ func (c *Cluster) Leading(ctx context.Context, duties func(ctx context.Context))
 // that one leads this node's state has been as new as its. Else it returns why
 // not, in words for people.
 func (c *Cluster) Ready() error {
+	if err := c.Halted(); err != nil {
+		return err
+	}
 	leader, reign := c.lead.current()
 	c.lead.mu.Lock()
 	level := c.lead.level

@@ -38,6 +38,8 @@ type Load struct {
 	NetRx       uint64 // bytes a second, without loopback
 	NetTx       uint64
 	ClockOff    bool // its clock is far from the leader's
+	LogLow      bool // little room is left where its log is: it should not vote
+	LogHalted   bool // its log cannot be written: it takes no part in the agreement
 	Work
 }
 
@@ -73,7 +75,7 @@ func (r report) encode() []byte {
 	out = binary.BigEndian.AppendUint32(out, r.seq)
 	out = append(out, byte(math.Round(min(max(r.load.CPU, 0), 1)*255)))
 	var flags byte
-	for bit, set := range []bool{r.load.Full, r.load.Broken, r.load.GivenUp, r.load.Emptied} {
+	for bit, set := range []bool{r.load.Full, r.load.Broken, r.load.GivenUp, r.load.Emptied, r.load.LogLow, r.load.LogHalted} {
 		if set {
 			flags |= 1 << bit
 		}
@@ -108,6 +110,7 @@ func decodeReport(in []byte) (report, bool) {
 	r.load.CPU = float64(in[29]) / 255
 	r.load.Full, r.load.Broken, r.load.GivenUp, r.load.Emptied = in[30]&1 != 0, in[30]&2 != 0, in[30]&4 != 0, in[30]&8 != 0
 	r.load.ClockOff = in[30]&flagClockOff != 0
+	r.load.LogLow, r.load.LogHalted = in[30]&16 != 0, in[30]&32 != 0
 	var tasks, slots uint64
 	in = in[fixed:]
 	for _, f := range []struct {
@@ -160,7 +163,7 @@ func differs(a, b Load) bool {
 	share := func(x, y, of uint64) float64 {
 		return math.Abs(float64(x)-float64(y)) / float64(max(of, 1))
 	}
-	return a.Work.sent() != b.Work.sent() || a.ClockOff != b.ClockOff ||
+	return a.Work.sent() != b.Work.sent() || a.ClockOff != b.ClockOff || a.LogLow != b.LogLow || a.LogHalted != b.LogHalted ||
 		math.Abs(a.CPU-b.CPU) > 0.05 ||
 		share(a.MemoryUsed, b.MemoryUsed, b.MemoryTotal) > 0.02 ||
 		share(a.DiskFree, b.DiskFree, b.DiskTotal) > 0.01 ||

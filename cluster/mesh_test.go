@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -45,6 +46,8 @@ type mesh struct {
 	secret transport.Secret
 	nodes  []*node
 	net    *network
+
+	prepare func(*node) // before a node is started; nil: nothing
 }
 
 func newMesh(t testing.TB) *mesh {
@@ -133,6 +136,9 @@ func (m *mesh) tryStart(n *node) error {
 	m.net.own(n.name, link.Addr().String(), c.GossipAddr())
 	n.state, n.link, n.c, n.served = st, link, c, make(chan error, 1)
 	go func() { n.served <- link.Serve(context.Background()) }()
+	if m.prepare != nil {
+		m.prepare(n)
+	}
 	if err := c.Start(); err != nil {
 		n.stop()
 		return err
@@ -214,6 +220,11 @@ func (m *mesh) leader(nodes ...*node) *node {
 		return nil
 	})
 	return found
+}
+
+// except returns the nodes but one.
+func except(nodes []*node, one *node) []*node {
+	return slices.DeleteFunc(slices.Clone(nodes), func(n *node) bool { return n == one })
 }
 
 // addUser proposes through n, as any command would be, and returns how long it took.

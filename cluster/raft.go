@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,7 +25,6 @@ import (
 
 const (
 	lockTimeout  = 2 * time.Second
-	diskTimeout  = 10 * time.Second // for one write into the log
 	rpcTimeout   = 5 * time.Second
 	cachedLogs   = 512
 	keptPictures = 2
@@ -39,6 +39,7 @@ type agreement struct {
 	eager   *eagerLog // below logs
 	stable  raft.StableStore
 	snaps   raft.SnapshotStore
+	guard   *guard // of bolt
 	machine *machine
 	tell    *announcer // nil before start
 	acks    *acks
@@ -46,6 +47,8 @@ type agreement struct {
 	mark    mark // at start
 	before  bool // this node took part in an agreement before it was started
 	current atomic.Pointer[raft.Raft]
+	ending  sync.Once
+	ended   error // why raft did not end
 
 	generation atomic.Uint64 // of the mesh; 0 before it was recovered for the first time
 }
@@ -64,8 +67,8 @@ func mkdir(dir string) error {
 	return nil
 }
 
-// openAgreement opens the files.
-func openAgreement(cfg *Config, fail func(error)) (*agreement, error) {
+// openAgreement opens the files. Damage is told to fail, which must not wait.
+func openAgreement(cfg *Config, disk *logDisk, fail func(error)) (*agreement, error) {
 	dir := filepath.Dir(LogFile(cfg.Dir))
 	if err := mkdir(dir); err != nil {
 		return nil, err
@@ -86,12 +89,16 @@ func openAgreement(cfg *Config, fail func(error)) (*agreement, error) {
 	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return nil, inUse(cfg.Dir)
 	}
+	if noSpace(err) {
+		return nil, fmt.Errorf("open the log in %s: %w: make room on that disk, then start again", dir, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open the log in %s: %w", dir, err)
 	}
+	guard := &guard{slow: 2 * cfg.Timing.Raft, patience: cfg.Timing.Disk, ballast: disk.ballast, fail: disk.halt}
 	a := &agreement{
-		id: cfg.ID, link: cfg.Link, bolt: bolt,
-		stable:  &voteStore{StableStore: bolt},
+		id: cfg.ID, link: cfg.Link, bolt: bolt, guard: guard,
+		stable:  &voteStore{StableStore: guardedStable{bolt, guard}},
 		machine: &machine{state: cfg.State, fail: fail, committed: func(index, term uint64) {}, configured: func() {}},
 		acks:    newAcks(),
 	}
@@ -102,8 +109,7 @@ func openAgreement(cfg *Config, fail func(error)) (*agreement, error) {
 }
 
 func (a *agreement) read(cfg *Config, dir string, fail func(error)) (err error) {
-	timed := &timedLog{LogStore: &sealedLog{steppedLog{a.bolt}, fail}, patience: diskTimeout, fail: fail}
-	a.eager = newEagerLog(timed, a.followed)
+	a.eager = newEagerLog(guardedLog{&sealedLog{steppedLog{a.bolt}, fail}, a.guard}, a.followed)
 	if a.logs, err = raft.NewLogCache(cachedLogs, a.eager); err != nil {
 		return fmt.Errorf("open the log in %s: %w", dir, err)
 	}
@@ -161,7 +167,7 @@ func (a *agreement) start(cfg *Config) error {
 			cfg.Logger.Warn("snapshots are not spaced by the size of the state", "err", err)
 		}
 	}
-	r, err := raft.NewRaft(conf, a.machine, a.logs, a.stable, a.snaps, carefulTransport{a.gate, a.id, a.eager, a.tell, a.acks})
+	r, err := raft.NewRaft(conf, a.machine, a.logs, a.stable, a.snaps, carefulTransport{a.gate, a.id, a.eager, a.tell, a.acks, a.guard.stalled})
 	if err != nil {
 		return errors.Join(fmt.Errorf("start to agree: %w", cmp.Or(a.machine.tooOld, err)), a.gate.Close())
 	}
@@ -171,8 +177,8 @@ func (a *agreement) start(cfg *Config) error {
 }
 
 // bootstrap makes a mesh of this node alone.
-func (a *agreement) bootstrap() error {
-	return a.raft().BootstrapCluster(a.alone()).Error()
+func (a *agreement) bootstrap(ctx context.Context) error {
+	return await(ctx, func() raft.Future { return a.raft().BootstrapCluster(a.alone()) })
 }
 
 // roles are the nodes of the configuration: node -> Voter or Nonvoter.
@@ -230,16 +236,29 @@ func (a *agreement) handOver(log *slog.Logger) {
 	}
 }
 
-// close ends raft and closes the files.
-func (a *agreement) close() error {
-	if r := a.raft(); r != nil {
+// end ends raft: from then on this node takes no part and writes nothing.
+func (a *agreement) end() error {
+	a.ending.Do(func() {
+		r := a.raft()
+		if r == nil {
+			return
+		}
 		ended := r.Shutdown()
 		a.link.Raft().Close() // else raft waits for the answers of nodes that do not answer
 		if err := within(10*time.Second, ended.Error); err != nil {
-			return fmt.Errorf("stop to agree: %w", err) // the files stay open: something still writes
+			a.ended = fmt.Errorf("stop to agree: %w", err)
+			return
 		}
 		a.tell.close()
 		a.eager.awaitWritten(math.MaxUint64)
+	})
+	return a.ended
+}
+
+// close ends raft and closes the files.
+func (a *agreement) close() error {
+	if err := a.end(); err != nil {
+		return err // the files stay open: something still writes
 	}
 	return within(10*time.Second, a.bolt.Close)
 }
@@ -259,20 +278,28 @@ func await(ctx context.Context, ask func() raft.Future) error {
 
 // A carefulTransport is raft's own, but: heartbeats are handled by raft's main
 // loop like everything else and not beside it, where they race with it until
-// logs differ (raft issue #695); and nodes are named by their ids alone, which
-// also binds a vote to a node rather than to an address. It tells the announcer
+// logs differ (raft issue #695); nodes are named by their ids alone, which also
+// binds a vote to a node rather than to an address; and a leader whose disk
+// stalls falls silent, so that the others choose another: raft's heartbeats
+// would go on while nothing is written (raft issue #503). It tells the announcer
 // what the followers took, and writes down who takes this node for the leader,
 // for reads.
 type carefulTransport struct {
 	*gate
-	id   state.NodeID
-	logs *eagerLog
-	tell *announcer
-	acks *acks
+	id      state.NodeID
+	logs    *eagerLog
+	tell    *announcer
+	acks    *acks
+	stalled func() bool
 }
 
-// AppendEntries implements raft.Transport.
+var errStalled = errors.New("the disk of this node's log does not answer")
+
+// AppendEntries implements raft.Transport. It also carries the heartbeats.
 func (t carefulTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	if t.stalled() {
+		return errStalled
+	}
 	sent := t.acks.sending()
 	err := t.NetworkTransport.AppendEntries(id, target, req, resp)
 	if err == nil && resp.Success {

@@ -66,7 +66,11 @@ func (r Recovery) open() (*agreement, error) {
 	}
 	cfg := Config{ID: r.ID, Dir: r.Dir, State: state.New(), Logger: r.Logger, CheckLog: r.CheckLog}
 	cfg.fill()
-	a, err := openAgreement(&cfg, func(error) {})
+	disk, err := openLogDisk(&cfg)
+	if err != nil {
+		return nil, err
+	}
+	a, err := openAgreement(&cfg, disk, func(error) {})
 	if err == nil && a.mark == rejoining {
 		err = errors.Join(errors.New("this node was being rebuilt from others and does not have the whole log: recover another one"), a.bolt.Close())
 	}

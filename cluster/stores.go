@@ -2,10 +2,8 @@ package cluster
 
 import (
 	"encoding/binary"
-	"fmt"
 	"hash/crc32"
 	"sync"
-	"time"
 
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
@@ -84,45 +82,4 @@ func (s *voteStore) vote() ([]byte, error) {
 		record = record[:n]
 	}
 	return record, err
-}
-
-// A timedLog gives up on a disk that does not answer. Raft would wait for it
-// with its main loop stopped while its heartbeats go on, so that the mesh keeps
-// a leader that can do nothing (raft issues #503 and #614). After the first
-// failure nothing is stored any more: the node reports it and ends.
-type timedLog struct {
-	raft.LogStore
-	patience time.Duration
-	fail     func(error)
-
-	mu     sync.Mutex // guards broken
-	broken error
-}
-
-// StoreLog implements raft.LogStore.
-func (s *timedLog) StoreLog(log *raft.Log) error { return s.StoreLogs([]*raft.Log{log}) }
-
-// StoreLogs implements raft.LogStore.
-func (s *timedLog) StoreLogs(logs []*raft.Log) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.broken != nil {
-		return s.broken
-	}
-	done := make(chan error, 1)
-	go func() { done <- s.LogStore.StoreLogs(logs) }()
-	timer := time.NewTimer(s.patience)
-	defer timer.Stop()
-	select {
-	case err := <-done:
-		if err != nil {
-			s.broken = fmt.Errorf("write the log: %w", err)
-		}
-	case <-timer.C:
-		s.broken = fmt.Errorf("write the log: the disk did not answer for %v", s.patience)
-	}
-	if s.broken != nil {
-		s.fail(s.broken)
-	}
-	return s.broken
 }

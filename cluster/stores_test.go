@@ -3,8 +3,6 @@ package cluster
 import (
 	"errors"
 	"path/filepath"
-	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -102,34 +100,6 @@ func TestAStoreWithoutAVote(t *testing.T) {
 	}
 	if got, err := s.GetUint64([]byte("CurrentTerm")); err != nil || got != 9 {
 		t.Errorf("other numbers pass through: %d, %v", got, err)
-	}
-}
-
-// stuck is a disk that does not answer.
-type stuck struct {
-	raft.LogStore
-	release chan struct{}
-	calls   atomic.Int32
-}
-
-func (s *stuck) StoreLogs([]*raft.Log) error {
-	s.calls.Add(1)
-	<-s.release
-	return nil
-}
-
-func TestAStuckDiskIsGivenUp(t *testing.T) {
-	disk := &stuck{LogStore: raft.NewInmemStore(), release: make(chan struct{})}
-	defer close(disk.release)
-	var reported error
-	log := &timedLog{LogStore: disk, patience: 20 * time.Millisecond, fail: func(err error) { reported = err }}
-	for range 2 {
-		if err := log.StoreLog(&raft.Log{Index: 1}); err == nil || !strings.Contains(err.Error(), "did not answer") {
-			t.Errorf("stored: %v", err)
-		}
-	}
-	if reported == nil || disk.calls.Load() != 1 {
-		t.Errorf("reported %v after %d calls", reported, disk.calls.Load())
 	}
 }
 

@@ -181,8 +181,8 @@ func surplus(voters []candidate) []state.NodeID {
 func quorum(voters int) int { return voters/2 + 1 }
 
 // mayVote tells whether a node with that load may have a vote: one whose disk
-// does not take the log can confirm nothing.
-func mayVote(l Load) bool { return !l.Broken && !l.GivenUp }
+// does not take the log, or soon will not, can confirm nothing.
+func mayVote(l Load) bool { return !l.Broken && !l.GivenUp && !l.LogLow && !l.LogHalted }
 
 // Strength is what the agreement of a mesh bears.
 type Strength struct {

@@ -51,7 +51,7 @@ func TestMetaSurvivesTheGossip(t *testing.T) {
 func TestReportSurvivesTheGossip(t *testing.T) {
 	r := report{id: someID, epoch: 1 << 60, seq: 7, load: Load{
 		CPU: 51.0 / 255, MemoryUsed: 3 << 30, MemoryTotal: 16 << 30, DiskFree: 5 << 40, DiskTotal: 9 << 40,
-		NetRx: 1000 * kibi, NetTx: 7 * kibi, ClockOff: true, Work: Work{Tasks: 3, Slots: 8, Full: true, Broken: true, GivenUp: true, Encoders: 0b1011, Damaged: 3, Emptied: true, Stored: 3 << 40, Left: 1000, LeftBytes: 8000 * mebi, Rate: 60 * mebi},
+		NetRx: 1000 * kibi, NetTx: 7 * kibi, ClockOff: true, LogLow: true, LogHalted: true, Work: Work{Tasks: 3, Slots: 8, Full: true, Broken: true, GivenUp: true, Encoders: 0b1011, Damaged: 3, Emptied: true, Stored: 3 << 40, Left: 1000, LeftBytes: 8000 * mebi, Rate: 60 * mebi},
 	}}
 	data := r.encode()
 	if len(data) > 72 {
@@ -122,23 +122,25 @@ func TestWhatOthersShouldHearOf(t *testing.T) {
 		change func(*Load)
 		want   bool
 	}{
-		"nothing":           {func(*Load) {}, false},
-		"a little CPU":      {func(l *Load) { l.CPU += 0.04 }, false},
-		"much CPU":          {func(l *Load) { l.CPU += 0.06 }, true},
-		"some memory":       {func(l *Load) { l.MemoryUsed += 3 }, true},
-		"a little disk":     {func(l *Load) { l.DiskFree -= 9 }, false},
-		"some disk":         {func(l *Load) { l.DiskFree -= 11 }, true},
-		"a new task":        {func(l *Load) { l.Tasks++ }, true},
-		"another encoder":   {func(l *Load) { l.Encoders |= 4 }, true},
-		"a full disk":       {func(l *Load) { l.Full = true }, true},
-		"a little network":  {func(l *Load) { l.NetRx += mebi }, false},
-		"twice the network": {func(l *Load) { l.NetRx *= 2 }, true},
-		"a few bytes kept":  {func(l *Load) { l.Stored += 1000 }, false},
-		"a few bytes less":  {func(l *Load) { l.LeftBytes, l.Rate = l.LeftBytes-1000, l.Rate-1000 }, false},
-		"many bytes kept":   {func(l *Load) { l.Stored += mebi }, true},
-		"nothing is left":   {func(l *Load) { l.LeftBytes = 0 }, true},
-		"another rate":      {func(l *Load) { l.Rate += mebi }, true},
-		"a few bytes sent":  {func(l *Load) { l.NetTx += 1000 }, false},
+		"nothing":             {func(*Load) {}, false},
+		"a little CPU":        {func(l *Load) { l.CPU += 0.04 }, false},
+		"much CPU":            {func(l *Load) { l.CPU += 0.06 }, true},
+		"some memory":         {func(l *Load) { l.MemoryUsed += 3 }, true},
+		"a little disk":       {func(l *Load) { l.DiskFree -= 9 }, false},
+		"some disk":           {func(l *Load) { l.DiskFree -= 11 }, true},
+		"a new task":          {func(l *Load) { l.Tasks++ }, true},
+		"another encoder":     {func(l *Load) { l.Encoders |= 4 }, true},
+		"a full disk":         {func(l *Load) { l.Full = true }, true},
+		"a log short of room": {func(l *Load) { l.LogLow = true }, true},
+		"a log not written":   {func(l *Load) { l.LogHalted = true }, true},
+		"a little network":    {func(l *Load) { l.NetRx += mebi }, false},
+		"twice the network":   {func(l *Load) { l.NetRx *= 2 }, true},
+		"a few bytes kept":    {func(l *Load) { l.Stored += 1000 }, false},
+		"a few bytes less":    {func(l *Load) { l.LeftBytes, l.Rate = l.LeftBytes-1000, l.Rate-1000 }, false},
+		"many bytes kept":     {func(l *Load) { l.Stored += mebi }, true},
+		"nothing is left":     {func(l *Load) { l.LeftBytes = 0 }, true},
+		"another rate":        {func(l *Load) { l.Rate += mebi }, true},
+		"a few bytes sent":    {func(l *Load) { l.NetTx += 1000 }, false},
 	} {
 		next := base
 		tc.change(&next)

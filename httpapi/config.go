@@ -148,6 +148,7 @@ type NodeStatus struct {
 	DiskFree    uint64    `json:"disk_free,omitzero"`    // bytes
 	DiskTotal   uint64    `json:"disk_total,omitzero"`   // bytes
 	Disk        string    `json:"disk,omitempty"`        // full or broken: takes no files; empty: it does
+	Log         string    `json:"log,omitempty"`         // low: little room is left for the log, it should not vote; halted: it cannot be written, the node takes no part in what is agreed on
 	Capacity    uint64    `json:"capacity,omitzero"`     // bytes: its weight beside the others'
 	Stored      uint64    `json:"stored,omitzero"`       // bytes of the chunks on its disk
 	Repair      *Repair   `json:"repair,omitempty"`      // what it has still to copy; nothing: all is in place

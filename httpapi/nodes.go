@@ -33,7 +33,7 @@ func (a *API) workers(view *state.View) WorkerStats {
 			ID: n.Name, Status: Available, CPULoad: round2(n.CPU), MemoryMB: round2(float64(n.MemoryUsed) / 1e6), JobsInProgress: n.Tasks,
 			LoadScore: n.LoadScore, Success: n.Converted, Failed: n.Failed, UpdatedAt: wireTime(n.UpdatedAt),
 			Role: n.Role, Slots: n.Slots, MemoryTotal: round2(float64(n.MemoryTotal) / 1e6), DiskFree: n.DiskFree, DiskTotal: n.DiskTotal,
-			Disk: n.Disk, Damaged: n.Damaged, Draining: n.Draining, Repair: n.Repair,
+			Disk: n.Disk, Log: n.Log, Damaged: n.Damaged, Draining: n.Draining, Repair: n.Repair,
 			AsideUntil: wireTime(n.AsideUntil),
 		}
 		switch {

@@ -239,6 +239,7 @@ type Worker struct {
 	DiskFree    uint64  `json:"disk_free_bytes,omitzero"`
 	DiskTotal   uint64  `json:"disk_total_bytes,omitzero"`
 	Disk        string  `json:"disk,omitempty"`          // full or broken: takes no files; empty: it does
+	Log         string  `json:"log,omitempty"`           // low: little room is left for the log, it should not vote; halted: it cannot be written, the node takes no part in what is agreed on
 	Damaged     uint64  `json:"damaged_chunks,omitzero"` // found on its disk since it started
 
 	Draining Draining `json:"draining,omitempty"` // it is being emptied, or is empty

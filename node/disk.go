@@ -59,6 +59,18 @@ func diskState(l cluster.Load) string {
 	return ""
 }
 
+// logState says how the agreement's log on a node's disk fares, for people and
+// programs.
+func logState(l cluster.Load) string {
+	switch {
+	case l.LogHalted:
+		return "halted"
+	case l.LogLow:
+		return "low"
+	}
+	return ""
+}
+
 // scrub reads this disk again and again, after everything else that wants it.
 func (n *Node) scrub(ctx context.Context) error {
 	disk.Background()

@@ -154,12 +154,12 @@ func (n *Node) openMesh() error {
 	}
 	n.life.opened("link", n.link.Close)
 	n.cluster, err = cluster.New(cluster.Config{
-		ID: n.id, Name: n.name, Zone: n.cfg.Zone, Capacity: n.capacity(), Version: n.cfg.Version, Dir: clusterDir(n.cfg.Data),
+		ID: n.id, Name: n.name, Zone: n.cfg.Zone, Capacity: n.capacity(), Version: n.cfg.Version, Dir: clusterDir(n.cfg.Data), Reserve: n.cfg.Reserve,
 		Secrets: n.secrets, Gossip: n.cfg.Gossip, Advertise: n.cfg.Advertise, HTTP: n.public.Addr().String(),
 		Join: n.cfg.Join, BootstrapExpect: n.cfg.BootstrapExpect, Voters: n.cfg.Voters, Rejoin: n.cfg.Rejoin, CheckLog: n.cfg.CheckLog,
 		Link: n.link, State: n.state, Work: n.work, Logger: n.log, Metrics: n.metrics,
 		Timing: cluster.Timing{
-			Raft: n.cfg.Timing.Raft, Probe: n.cfg.Timing.Probe, Overlap: n.cfg.Timing.Overlap,
+			Raft: n.cfg.Timing.Raft, Network: n.cfg.Timing.Network, Probe: n.cfg.Timing.Probe, Overlap: n.cfg.Timing.Overlap,
 			Vote: n.cfg.Timing.Vote, Stable: n.cfg.Timing.VoteStable, Lost: n.cfg.Timing.VoteLost,
 		},
 	})
@@ -353,7 +353,12 @@ func (n *Node) stopServer() error {
 	return nil
 }
 
-// Failed gives the error with which the node cannot go on; close it then.
+// ErrRestart is what Failed gives once the disk of a node works again whose log
+// could not be written: close it, and start a new one in its place.
+var ErrRestart = cluster.ErrRestart
+
+// Failed gives the error with which the node cannot go on; close it then. With
+// [ErrRestart] a new one can.
 func (n *Node) Failed() <-chan error { return n.life.fatal }
 
 // Close stops the node in bounded time. It stays a member of the mesh, which
@@ -376,6 +381,9 @@ func (n *Node) Kill() {
 // work is what this node tells the gossip about itself.
 func (n *Node) work() cluster.Work {
 	w := cluster.Work{Tasks: n.worker.Busy(), Slots: n.slots(), Encoders: n.encoders.Load()}
+	if n.cluster.Halted() != nil {
+		w.Slots = 0 // it would not hear of a task, nor could it say that it is done
+	}
 	n.describeDisk(&w)
 	return w
 }
@@ -445,6 +453,9 @@ func (n *Node) health() error {
 	}
 	if since, cause := n.chunks.Broken(); cause != nil {
 		return fmt.Errorf("the disk has not worked since %s: %w", since.Format(time.DateTime), cause)
+	}
+	if err := n.cluster.Halted(); err != nil {
+		return err
 	}
 	f, err := os.CreateTemp(filepath.Join(n.cfg.Data, "scratch"), "health-")
 	if err != nil {

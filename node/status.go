@@ -74,7 +74,7 @@ func describeLoad(s *httpapi.NodeStatus, m cluster.Member) {
 	if m.State == cluster.Dead || m.State == cluster.Left {
 		return // it copies nothing, and nobody knows its disk, whatever its last report says
 	}
-	s.Disk = diskState(l)
+	s.Disk, s.Log = diskState(l), logState(l)
 	if l.Left > 0 {
 		s.Repair = &httpapi.Repair{Chunks: l.Left, Bytes: l.LeftBytes, Rate: l.Rate}
 		if l.Rate > 0 {

@@ -66,6 +66,9 @@ func (c NodesListCmd) Run(env *Env) error {
 		if n.ClockOff {
 			how += ", clock is off"
 		}
+		if n.Log != "" {
+			how += ", log " + n.Log
+		}
 		switch {
 		case n.Draining == httpapi.IsEmpty:
 			how += ", empty: may be stopped now"

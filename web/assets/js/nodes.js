@@ -112,8 +112,9 @@ function makeNode() {
       setText(state, has('nodes.state.' + node.state) ? t('nodes.state.' + node.state) : node.state ?? '');
       aside.hidden = !(new Date(node.aside_until) > Date.now());
       setText(aside, t('nodes.aside', { time: time(node.aside_until) }));
-      disk.hidden = !has('nodes.disk.' + node.disk);
-      if (!disk.hidden) setText(disk, t('nodes.disk.' + node.disk));
+      const trouble = [node.log === 'halted' ? 'nodes.log.halted' : 'nodes.disk.' + node.disk, 'nodes.log.' + node.log].find(has);
+      disk.hidden = !trouble;
+      if (trouble) setText(disk, t(trouble));
       draining.hidden = !node.draining;
       draining.className = `badge ${node.draining === 'empty' ? 'good' : 'warn'}`;
       if (node.draining) setText(draining, t('nodes.badge.' + node.draining));

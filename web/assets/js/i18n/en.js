@@ -379,6 +379,8 @@ export default {
   'nodes.aside': 'set aside until {time}',
   'nodes.disk.full': 'disk is full',
   'nodes.disk.broken': 'disk is broken: nothing is stored on it',
+  'nodes.log.low': 'little room for the log',
+  'nodes.log.halted': 'log not written: agrees on nothing',
   'nodes.draining': 'being emptied',
   'nodes.drainingLeft': 'being emptied: {chunks} chunks, {size} still to move',
   'nodes.repairing': 'copying {chunks} chunks, {size}',

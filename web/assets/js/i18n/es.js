@@ -379,6 +379,8 @@ export default {
   'nodes.aside': 'apartado hasta las {time}',
   'nodes.disk.full': 'disco lleno',
   'nodes.disk.broken': 'disco averiado: no se guarda nada en él',
+  'nodes.log.low': 'poco espacio para el registro',
+  'nodes.log.halted': 'registro sin escribir: no acuerda nada',
   'nodes.draining': 'vaciándose',
   'nodes.drainingLeft': 'vaciándose: quedan por mover {chunks} fragmentos, {size}',
   'nodes.repairing': 'copiando {chunks} fragmentos, {size}',
