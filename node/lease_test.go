@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"malla/cluster"
 	"malla/httpapi"
 	"malla/node"
 	"malla/node/nodetest"
@@ -34,6 +35,7 @@ func TestAStoppedNodeHandsItsWorkOver(t *testing.T) {
 		}
 		return nil
 	})
+	stopped := m.Node(worker).Name()
 	m.Node(worker).Stop()
 	survivor := as(c, m.Others(worker)[0])
 	job := waitJob(t, survivor, asked.JobID)
@@ -44,4 +46,13 @@ func TestAStoppedNodeHandsItsWorkOver(t *testing.T) {
 		t.Errorf("the first attempt: %+v, the task: %+v", first, job.Tasks[0])
 	}
 	onlyOneOutput(t, survivor)
+	stays := 0
+	for _, s := range m.Others(worker)[0].Nodes() {
+		if s.Role != string(cluster.Nonvoter) && (s.Name != stopped || s.State == string(cluster.Left)) {
+			stays++ // also in the votes: it is expected back
+		}
+	}
+	if stays != 3 {
+		t.Errorf("the mesh is %+v", m.Others(worker)[0].Nodes())
+	}
 }

@@ -113,7 +113,7 @@ func (d *dialer) node(ctx context.Context, nodeID, protocol string) (*peerConn, 
 			d.strange.Store(true)
 		}
 		if errors.As(err, &certificate) {
-			err = fmt.Errorf("%w: %w", ErrNotPeer, err)
+			err = fmt.Errorf("%w: %w", ErrNotPeer, clockHint(err))
 		}
 		return nil, fmt.Errorf("greet the node at %s: %w", addr, err)
 	}

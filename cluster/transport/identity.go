@@ -288,3 +288,13 @@ func nodeOf(cert *x509.Certificate) (mesh, nodeID string, ok bool) {
 	nodeID, ok = strings.CutPrefix(cert.URIs[0].Path, "/node/")
 	return cert.URIs[0].Host, nodeID, ok && ValidID(nodeID)
 }
+
+// clockHint says what it means that a certificate is not valid now: nodes renew
+// theirs long before it ends.
+func clockHint(err error) error {
+	var invalid x509.CertificateInvalidError
+	if errors.As(err, &invalid) && invalid.Reason == x509.Expired {
+		return fmt.Errorf("the clocks of the two machines are far apart, set both, best by NTP: %w", err)
+	}
+	return err
+}

@@ -199,7 +199,7 @@ func (l *Link) welcome(raw net.Conn) {
 	conn := tls.Server(tracked, l.id.server(protocolRaft, protocolPeer))
 	if err := conn.HandshakeContext(ctx); err != nil {
 		l.refusals.Do(func() {
-			l.log.Warn("refused a connection to the mesh port: no certificate of this mesh", "from", raw.RemoteAddr().String(), "err", err)
+			l.log.Warn("refused a connection to the mesh port: no certificate of this mesh", "from", raw.RemoteAddr().String(), "err", clockHint(err))
 		})
 		tracked.Close()
 		return

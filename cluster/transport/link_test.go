@@ -584,3 +584,28 @@ func BenchmarkRequest(b *testing.B) {
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+// TestClocksThatAreFarApart: the certificates are not valid to each other, and
+// the errors say what is wrong with that.
+func TestClocksThatAreFarApart(t *testing.T) {
+	m := newMesh(t)
+	a, b := m.listen("a", nil), m.listen("b", nil)
+	serve(t, a)
+	serve(t, b)
+	for _, off := range []time.Duration{2 * clockSkew, -leafLife - time.Minute} {
+		late, err := b.id.trust.issuer.issue("b", b.id.key, time.Now().Add(off))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.id.mu.Lock()
+		b.id.leaf, b.id.renew = late, time.Now().Add(time.Hour)
+		b.id.mu.Unlock()
+		req, err := http.NewRequest(http.MethodGet, "/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Do(t.Context(), "b", req); !errors.Is(err, ErrNotPeer) || !strings.Contains(err.Error(), "clocks of the two machines") {
+			t.Errorf("%v off: %v", off, err)
+		}
+	}
+}
