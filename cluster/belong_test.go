@@ -55,9 +55,7 @@ func TestAForgottenNodeComesBack(t *testing.T) {
 	leader, rest := m.split(m.up(3))
 	gone, id := rest[0], rest[0].id()
 	gone.kill()
-	if err := rest[1].c.Remove(t.Context(), id); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "it is forgotten", func() error { return rest[1].c.Remove(t.Context(), id) })
 	term := leader.term()
 	m.start(gone)
 	gone.refused("does not know this node", "empty data directory")
@@ -67,23 +65,17 @@ func TestAForgottenNodeComesBack(t *testing.T) {
 	if len(leader.c.raft.roles()) != 2 || len(leader.state.View().Nodes()) != 2 {
 		t.Errorf("the mesh is %v", leader.c.raft.roles())
 	}
-	if _, err := rest[1].addUser("ana"); err != nil {
-		t.Error(err)
-	}
+	rest[1].writes("ana")
 }
 
 func TestTheLeaderIsRemoved(t *testing.T) {
 	t.Parallel()
 	m := newMesh(t)
 	leader, rest := m.split(m.up(3))
-	if err := rest[0].c.Remove(t.Context(), leader.id()); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "it is removed", func() error { return rest[0].c.Remove(t.Context(), leader.id()) })
 	leader.refused("does not know this node")
 	for _, n := range rest {
-		if _, err := n.addUser("by-" + n.name); err != nil {
-			t.Errorf("through %s: %v", n.name, err)
-		}
+		n.writes("by-" + n.name)
 		if len(n.c.raft.roles()) != 2 || len(n.state.View().Nodes()) != 2 {
 			t.Errorf("%s knows %v", n.name, n.c.raft.roles())
 		}
@@ -95,16 +87,12 @@ func TestANodeLeavesForGood(t *testing.T) {
 	m := newMesh(t)
 	nodes := m.up(2)
 	leader, rest := m.split(nodes)
-	if err := leader.c.Leave(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "it leaves", func() error { return leader.c.Leave(t.Context()) })
 	leader.stop()
 	if err := m.tryStart(leader); err == nil || !strings.Contains(err.Error(), "left its mesh") || !strings.Contains(err.Error(), "empty data directory") {
 		t.Errorf("it came back: %v", err)
 	}
-	if _, err := rest[0].addUser("ana"); err != nil {
-		t.Error(err)
-	}
+	rest[0].writes("ana")
 	if err := rest[0].c.Leave(t.Context()); !errors.Is(err, state.ErrConflict) {
 		t.Errorf("the last node left: %v", err)
 	}
@@ -152,8 +140,9 @@ func TestANodeOfAnotherMesh(t *testing.T) {
 	stray.join(leader)
 	theirs.start(stray)
 	stray.refused("belongs to another mesh", "empty data directory")
-	if _, err := leader.addUser("ana"); err != nil || len(leader.state.View().Nodes()) != 1 {
-		t.Errorf("the mesh has %d nodes: %v", len(leader.state.View().Nodes()), err)
+	leader.writes("ana")
+	if n := len(leader.state.View().Nodes()); n != 1 {
+		t.Errorf("the mesh has %d nodes", n)
 	}
 }
 
@@ -244,9 +233,7 @@ func TestACopiedDataDirectory(t *testing.T) {
 		}
 		return nil
 	})
-	if _, err := first.addUser("ana"); err != nil {
-		t.Error(err)
-	}
+	first.writes("ana")
 	select {
 	case err := <-first.c.Fatal():
 		t.Errorf("the first one ended, too: %v", err)

@@ -207,9 +207,7 @@ func TestALostVoterIsReplacedAndTheQuorumStays(t *testing.T) {
 		}
 		return nil
 	})
-	if _, err := leader.addUser("ana"); err != nil {
-		t.Error(err)
-	}
+	leader.writes("ana")
 	m.start(lost)
 	m.start(next)
 	m.agree(nodes...)
@@ -257,9 +255,7 @@ func TestADiskThatFailsCostsTheVote(t *testing.T) {
 		return nil
 	})
 	for _, n := range m.nodes {
-		if _, err := n.addUser("by-" + n.name); err != nil {
-			t.Errorf("through %s: %v", n.name, err)
-		}
+		n.writes("by-" + n.name)
 	}
 	ill.ready() // it goes on as a follower
 }
@@ -351,5 +347,17 @@ func (m *mesh) settled(nodes ...*node) {
 			}
 		}
 		return nil
+	})
+}
+
+// writes waits until the node has a write agreed on.
+func (n *node) writes(name string) {
+	n.t.Helper()
+	eventually(n.t, n.name+" writes", func() error {
+		_, err := n.addUser(name)
+		if errors.Is(err, state.ErrConflict) {
+			return nil // it was agreed on by an earlier try
+		}
+		return err
 	})
 }
