@@ -56,7 +56,7 @@ func (c *call) rotateSecret() error {
 	case KeepSessions:
 	case "":
 		if len(rotation.KnownTo) > 0 && rotation.Phase == state.SecretSettled {
-			return state.InvalidField("sessions", "these nodes were removed and know the secret in use: %s. With it they could sign in as anybody for as long as the old sessions go on. Say %q, and all users sign in again, or %q, if you trust whoever has these nodes",
+			return state.InvalidField("sessions", "these nodes were removed and know the secret in use: %s. With it they could sign in as anybody for as long as the old sessions go on. Say %q (--end-sessions), and all users sign in again, or %q (--keep-sessions), if you trust whoever has these nodes",
 				strings.Join(rotation.KnownTo, ", "), EndSessions, KeepSessions)
 		}
 	default:
