@@ -48,6 +48,7 @@ type API struct {
 	active    *activeSessions
 	progress  *progressCache
 	queue     *queueCache
+	texts     mediaTexts
 	streams   *streamLimit
 	tus       http.Handler // the protocol of resumable uploads
 	importing sync.Map     // id of each resumable upload that is being named -> struct{}

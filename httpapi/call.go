@@ -111,6 +111,11 @@ func (c *call) send(v any) error {
 	if err != nil {
 		return fmt.Errorf("write the answer: %w", err)
 	}
+	return c.sendJSON(body)
+}
+
+// sendJSON answers with a text of JSON.
+func (c *call) sendJSON(body []byte) error {
 	h := c.w.Header()
 	h.Set("Content-Type", "application/json")
 	if h.Get("Cache-Control") == "" {

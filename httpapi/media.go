@@ -88,16 +88,12 @@ func (c *call) listMedia() error {
 		})
 		found = found[first:]
 	}
-	list := MediaList{Objects: []string{}, Items: []Media{}}
+	next := ""
 	if limit > 0 && len(found) > limit {
 		found = found[:limit]
-		list.Next = writeCursor(found[limit-1])
+		next = writeCursor(found[limit-1])
 	}
-	for _, m := range found {
-		list.Objects = append(list.Objects, m.Name)
-		list.Items = append(list.Items, mediaOf(m))
-	}
-	return c.send(list)
+	return c.sendMedia(found, next)
 }
 
 type mediaOrder = func(a, b *state.Media) int

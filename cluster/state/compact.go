@@ -21,6 +21,7 @@ func intern[S ~string](texts ...*S) {
 
 func (c *Content) intern() {
 	intern(&c.Type, &c.Kind, &c.Container)
+	c.Streams = slices.Clip(slices.Clone(c.Streams)) // the decoder makes room for more
 	for i := range c.Streams {
 		s := &c.Streams[i]
 		intern(&s.Type, &s.Codec, &s.Language, &s.Profile, &s.PixFmt, &s.Layout, &s.Color)
