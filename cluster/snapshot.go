@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/hashicorp/raft"
 	"github.com/klauspost/compress/zstd"
@@ -19,12 +20,12 @@ type picture struct {
 	done func() // called when it is on the disk; nil: nobody waits for that
 }
 
-// Persist implements raft.FSMSnapshot. It takes one core and little memory,
+// Persist implements raft.FSMSnapshot. It takes half of a core and little memory,
 // however large the state is.
 func (p picture) Persist(sink raft.SnapshotSink) error {
 	packed, err := zstd.NewWriter(sink, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20))
 	if err == nil {
-		err = errors.Join(p.Write(packed), packed.Close())
+		err = errors.Join(p.Write(&paced{to: packed, since: time.Now()}), packed.Close())
 	}
 	if err != nil {
 		return errors.Join(err, sink.Cancel())
@@ -40,6 +41,24 @@ func (p picture) Persist(sink raft.SnapshotSink) error {
 
 // Release implements raft.FSMSnapshot.
 func (p picture) Release() {}
+
+// A paced writer rests as long as it and its caller worked: what is written
+// while the node serves must not take the processors from those who wait.
+type paced struct {
+	to    io.Writer
+	since time.Time // of the last rest
+}
+
+const paceEvery = 2 * time.Millisecond // shorter rests take longer than asked for
+
+func (p *paced) Write(data []byte) (int, error) {
+	n, err := p.to.Write(data)
+	if worked := time.Since(p.since); worked >= paceEvery {
+		time.Sleep(worked)
+		p.since = time.Now()
+	}
+	return n, err
+}
 
 // zstdMagic is how a compressed snapshot begins (RFC 8878, section 3.1.1).
 var zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
@@ -81,7 +100,7 @@ type steppedLog struct {
 	raft.LogStore
 }
 
-const deleteStep = 2048 // entries, some ten milliseconds
+const deleteStep = 512 // entries, a few milliseconds
 
 // DeleteRange implements raft.LogStore. The end of the log goes at once, or a
 // crash would leave a gap.

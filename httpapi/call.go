@@ -111,18 +111,18 @@ func (c *call) send(v any) error {
 	if err != nil {
 		return fmt.Errorf("write the answer: %w", err)
 	}
-	return c.sendJSON(body)
+	c.sendText(append(body, '\n'))
+	return nil
 }
 
-// sendJSON answers with a text of JSON.
-func (c *call) sendJSON(body []byte) error {
+// sendText answers with a text of JSON.
+func (c *call) sendText(body []byte) {
 	h := c.w.Header()
 	h.Set("Content-Type", "application/json")
 	if h.Get("Cache-Control") == "" {
 		h.Set("Cache-Control", "no-store")
 	}
-	c.w.Write(append(body, '\n')) // the caller may be gone; nobody else hears of it
-	return nil
+	c.w.Write(body) // the caller may be gone; nobody else hears of it
 }
 
 // receive reads a JSON object into the struct that v points to. A field that v

@@ -69,12 +69,10 @@ func (c *call) sendMedia(found []*state.Media, next string) error {
 	if err != nil {
 		return err
 	}
-	size := len(objects)
-	for _, item := range items {
-		size += len(item) + 1
-	}
 	// Not by encoding/json: it would look at every byte of the items again.
-	body := append(make([]byte, 0, size+len(next)+64), `{"objects":`...)
+	room := bodies.Get().(*[]byte)
+	defer bodies.Put(room)
+	body := append((*room)[:0], `{"objects":`...)
 	body = append(append(body, objects...), `,"items":[`...)
 	for i, item := range items {
 		if i > 0 {
@@ -86,5 +84,12 @@ func (c *call) sendMedia(found []*state.Media, next string) error {
 	if next != "" {
 		body = append(append(append(body, `,"next":"`...), next...), '"') // base64
 	}
-	return c.sendJSON(append(body, '}'))
+	body = append(body, "}\n"...)
+	*room = body
+	c.sendText(body)
+	return nil
 }
+
+// bodies are answers that were sent: megabytes for each list would keep the
+// garbage collector busy.
+var bodies = sync.Pool{New: func() any { return new([]byte) }}

@@ -2,13 +2,13 @@ package state
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"strconv"
+	"sync"
 	"testing"
-	"time"
 
 	"malla/blobs"
 )
@@ -47,7 +47,8 @@ func film(n int) Content {
 	}
 }
 
-// grow makes a state of so many items, and as many jobs, done.
+// grow makes a state of items-jobs/2 uploads and so many jobs that are done, each
+// with an output.
 func grow(tb testing.TB, items, jobs int) *large {
 	l := &large{s: New()}
 	users := max(2, items/100)
@@ -63,16 +64,68 @@ func grow(tb testing.TB, items, jobs int) *large {
 		task := TaskID(id("t", n))
 		l.do(tb, AddJob{ID: JobID(id("j", n)), Owner: UserID(id("u", m%users)), Media: MediaID(id("m", m)), Format: "webm", Recipe: fmt.Sprint("webm crf=32 speed=4 ", n), Tasks: []NewTask{{ID: task, Kind: Convert, Cost: 100, Class: "vp9"}}, At: now})
 		l.do(tb, AssignTasks{Assignments: []Assignment{{task, "n1"}}, At: now})
-		l.do(tb, FinishTask{Task: task, Attempt: 1, Output: film(items + n/2), Media: MediaID(id("o", n)), Usage: Usage{CPU: 1e9, Memory: 1 << 28, Units: 1e6}, At: now})
+		l.do(tb, FinishTask{Task: task, Attempt: 1, Output: film(items + n), Media: MediaID(id("o", n)), Usage: Usage{CPU: 1e9, Memory: 1 << 28, Units: 1e6}, At: now})
 	}
 	return l
 }
 
-func heap() float64 {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return float64(m.HeapAlloc)
+// TestALargeState: what was written while it grew on is what was there, and comes
+// back the same, with all that is found by indexes.
+func TestALargeState(t *testing.T) {
+	l := grow(t, 1000, 1000)
+	snapshot, index := l.s.Snapshot(), l.s.Index()
+	var before, after, again bytes.Buffer
+	if err := snapshot.Write(&before); err != nil {
+		t.Fatal(err)
+	}
+	var writes sync.WaitGroup
+	writes.Go(func() {
+		if err := snapshot.Write(&after); err != nil {
+			t.Error(err)
+		}
+	})
+	for n := range 200 {
+		l.do(t, RemoveMedia{ID: MediaID(id("m", n)), Owner: UserID(id("u", n%10))})
+	}
+	writes.Wait()
+	if !bytes.Equal(before.Bytes(), after.Bytes()) {
+		t.Error("a snapshot shows what came after it")
+	}
+	old := New()
+	if err := errors.Join(old.Restore(&after), old.Snapshot().Write(&again)); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(before.Bytes(), again.Bytes()) || old.Index() != index {
+		t.Error("another state came back")
+	}
+	for name, c := range map[string]struct {
+		v    *View
+		gone int
+	}{"restored": {old.View(), 0}, "grown on": {l.s.View(), 200}} {
+		items, found := 0, 0
+		for u := range 10 {
+			last := ""
+			for m := range c.v.MediaOf(UserID(id("u", u))) {
+				if m.Name <= last {
+					t.Errorf("%s: %s comes behind %s", name, m.Name, last)
+				}
+				last = m.Name
+				items++
+				if m.Matches([]string{"director", "000003"}) {
+					found++
+				}
+				if same, _ := c.v.MediaByName(m.Owner, m.Name); same.ID != m.ID {
+					t.Errorf("%s: %s is another item by its name", name, m.Name)
+				}
+			}
+		}
+		if items != 1500-c.gone || c.v.CountJobs("", Done) != 1000 {
+			t.Errorf("%s: %d items and %d jobs", name, items, c.v.CountJobs("", Done))
+		}
+		if name == "restored" && found == 0 {
+			t.Error("nothing is found")
+		}
+	}
 }
 
 // size is how many items and jobs the benchmarks have, MALLA_BENCH_ITEMS or
@@ -84,34 +137,48 @@ func size() int {
 	return 20_000
 }
 
+// BenchmarkLarge is what is done all the time, in a state with many items and
+// finished jobs: none of it may cost more the more there are, but for the
+// snapshot and its reading.
 func BenchmarkLarge(b *testing.B) {
-	before := heap()
-	began := time.Now()
 	l := grow(b, size(), size())
-	fmt.Printf("grow %d: %v, heap %.0f MB\n", size(), time.Since(began), (heap()-before)/1e6)
-	var snap bytes.Buffer
+	var snapshot bytes.Buffer
+	if err := l.s.Snapshot().Write(&snapshot); err != nil {
+		b.Fatal(err)
+	}
 	b.Run("apply", func(b *testing.B) {
-		n := 0
+		b.ReportAllocs()
 		for b.Loop() {
-			n++
 			l.do(b, AddMedia{ID: MediaID(id("x", int(l.index))), Owner: UserID(id("u", 1)), Name: fmt.Sprint(l.index, ".mp4"), Content: film(int(l.index)), At: now})
 		}
 	})
-	began = time.Now()
-	if err := l.s.Snapshot().Write(io.Discard); err != nil {
-		b.Fatal(err)
-	}
-	fmt.Printf("snapshot: %v\n", time.Since(began))
-	if err := l.s.Snapshot().Write(&snap); err != nil {
-		b.Fatal(err)
-	}
-	before = heap()
-	began = time.Now()
-	again := New()
-	if err := again.Restore(&snap); err != nil {
-		b.Fatal(err)
-	}
-	fmt.Printf("restore: %v %d bytes, heap %.0f MB\n", time.Since(began), snap.Cap(), (heap()-before)/1e6)
-	runtime.KeepAlive(again)
-	runtime.KeepAlive(l)
+	b.Run("round", func(b *testing.B) { // of the leader, the worker and the pages after a change
+		for b.Loop() {
+			v := l.s.View()
+			if v.NeedsSweep(Sweep{At: now}) || v.CountJobs("", Queued) > 0 || len(v.QueuePositions()) > 0 || v.BlobsChanged() == 0 {
+				b.Fatal("there is something to do")
+			}
+			for range v.TasksWaiting() {
+				b.Fatal("a task waits")
+			}
+			for range v.TasksOn("n1") {
+				b.Fatal("a task is under way")
+			}
+		}
+	})
+	b.Run("snapshot", func(b *testing.B) {
+		for b.Loop() {
+			if err := l.s.Snapshot().Write(io.Discard); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(snapshot.Len()), "bytes")
+	})
+	b.Run("restore", func(b *testing.B) {
+		for b.Loop() {
+			if err := New().Restore(bytes.NewReader(snapshot.Bytes())); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

@@ -40,6 +40,7 @@ type settings struct {
 	strict  bool
 	size    int // MB
 	ranges  int
+	items   int
 }
 
 // part is one measurement.
@@ -57,6 +58,7 @@ var parts = []part{
 	{"queue", "a thousand short songs at once beside a shell loop of ffmpeg", false, 20 * time.Minute, queue},
 	{"fairness", "one user's song behind another user's films", false, 20 * time.Minute, fairness},
 	{"blobs", "uploads beside dd and SHA-256, downloads beside nginx (needs four times -size of disk)", false, 20 * time.Minute, blobsPart},
+	{"state", "a million items and finished jobs: start, lists, searches, and writes while a snapshot is written (some minutes, 10 GB of memory)", true, 2 * time.Hour, statePart},
 	{"speedup", "a film of 40 segments on one, two and four slow nodes (some minutes)", true, time.Hour, speedup},
 }
 
@@ -74,6 +76,7 @@ func main() {
 	flag.StringVar(&s.film, "film", "light", "speedup: light, for a film of little work a segment, or full")
 	flag.IntVar(&s.size, "size", 2000, "blobs: MB of the file")
 	flag.IntVar(&s.ranges, "ranges", 1000, "blobs: how many random ranges of 1 MB")
+	flag.IntVar(&s.items, "items", 1_000_000, "state: how many items, and as many finished jobs")
 	flag.BoolVar(&s.strict, "strict", false, "end with 1 where a limit is missed")
 	flag.Usage = usage
 	flag.Parse()
@@ -118,6 +121,9 @@ func usageOf(s settings) error {
 	}
 	if s.size < 16 || s.size > 4000 || s.ranges < 1 {
 		return errors.New("-size must be 16 to 4000, what a WAV file holds, and -ranges at least 1")
+	}
+	if s.items < 1000 {
+		return errors.New("-items must be at least 1000")
 	}
 	return nil
 }

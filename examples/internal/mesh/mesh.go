@@ -25,12 +25,13 @@ import (
 
 // Config says what to start.
 type Config struct {
-	Program string   // path of the malla binary
-	Nodes   int      // how many; at least one
-	Dir     string   // made for data and logs; it must not exist yet
-	Flags   []string // more flags for each `serve`
-	Cores   float64  // that each node may use with all its children; 0: no limit
-	Apart   bool     // each node in a network of its own, so that it can be cut off
+	Program string                  // path of the malla binary
+	Nodes   int                     // how many; at least one
+	Dir     string                  // made for data and logs; it must not exist yet
+	Flags   []string                // more flags for each `serve`
+	Cores   float64                 // that each node may use with all its children; 0: no limit
+	Prepare func(data string) error // called with each data directory before its node starts for the first time; nil: it is made empty
+	Apart   bool                    // each node in a network of its own, so that it can be cut off
 }
 
 // A Mesh is a number of running nodes, counted from zero. Its methods may be
@@ -67,7 +68,12 @@ func Start(ctx context.Context, cfg Config) (*Mesh, error) {
 	if err := m.place(); err != nil {
 		return nil, err
 	}
-	for i := range m.nodes {
+	for i, n := range m.nodes {
+		if cfg.Prepare != nil {
+			if err := cfg.Prepare(filepath.Join(cfg.Dir, n.name)); err != nil {
+				return nil, fmt.Errorf("prepare %s: %w", n.name, errors.Join(err, m.Stop()))
+			}
+		}
 		if err := m.Restart(i); err != nil {
 			return nil, errors.Join(err, m.Stop())
 		}
