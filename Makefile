@@ -35,7 +35,7 @@ test: ## everything: formatting, vet, staticcheck, all tests with the race detec
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 20m ./...
 # A million chunks, at the limits that count: with -race it is a tenth of them, at wider ones.
 	$(GO) test -run Simulation ./blobs
-# A hundred nodes that gossip, at the times that count; with -race there are twenty.
+# A hundred nodes that gossip; with -race there are twenty. `make gossip` judges how fast.
 	$(GO) test -run Crowd ./cluster
 
 check: ## the quick part of it: formatting, vet, staticcheck, short tests
@@ -56,9 +56,9 @@ bench: ## benchmarks of every hot path, then malla beside ffmpeg, dd and nginx (
 	@if [ -z '$(ARGS)' ]; then $(GO) test -run '^$$' -bench . -benchmem -timeout 20m ./...; fi
 	@exec bin/bench $(ARGS)
 
-gossip: ## many nodes that gossip in one process, as many as the machine carries (ARGS='-nodes 200')
+gossip: ## a hundred nodes that gossip in one process while all processors are busy, at the limits that count (ARGS='-nodes 200': as many as the machine carries)
 	@.ci/install go
-	$(GO) test -count=1 -v -run Crowd ./cluster $(if $(ARGS),-args $(ARGS))
+	$(GO) test -count=1 -v -run Crowd ./cluster -args $(or $(ARGS),-limits)
 
 demo: ## three nodes on this machine: upload, convert to every format, share, fetch elsewhere (ARGS=--exit to end by itself)
 	@.ci/install go ffmpeg
