@@ -81,7 +81,7 @@ func printReport(w io.Writer, r *node.FsckReport) error {
 	return err
 }
 
-// A progress tells how far a check is: on a terminal in one line that changes,
+// A progress tells how far something is: on a terminal in one line that changes,
 // elsewhere by a line now and then.
 type progress struct {
 	w        io.Writer
@@ -100,13 +100,17 @@ func progressTo(f *os.File) *progress {
 }
 
 func (p *progress) show(done, of int64, bytes int64) {
+	p.tell("%s of %s chunks, %s, %s/s", humanize.Comma(done), humanize.Comma(of), humanize.Bytes(uint64(bytes)),
+		humanize.Bytes(uint64(float64(bytes)/time.Since(p.start).Seconds())))
+}
+
+func (p *progress) tell(format string, args ...any) {
 	now := time.Now()
 	if now.Sub(p.told) < p.every {
 		return
 	}
 	p.told = now
-	text := fmt.Sprintf("%s of %s chunks, %s, %s/s", humanize.Comma(done), humanize.Comma(of), humanize.Bytes(uint64(bytes)),
-		humanize.Bytes(uint64(float64(bytes)/now.Sub(p.start).Seconds())))
+	text := fmt.Sprintf(format, args...)
 	if p.terminal {
 		fmt.Fprintf(p.w, "\r\033[K%s", text)
 	} else {

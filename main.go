@@ -31,6 +31,7 @@ type program struct {
 	Serve   serveCmd         `cmd:"" help:"Run a node of the mesh."`
 	Fsck    fsckCmd          `cmd:"" help:"Check the data directory of a node that does not run."`
 	Recover recoverCmd       `cmd:"" help:"Make a mesh of one node whose mesh lost most of its nodes for good."`
+	Restore restoreCmd       `cmd:"" help:"Make a new mesh of a backup."`
 	Check   checkLogCmd      `cmd:"" name:"check-log" hidden:""`
 	Secret  secretCmd        `cmd:"" help:"Print a new secret for a new mesh, or replace the one of a running mesh."`
 	Version kong.VersionFlag `help:"Print the version and end."`

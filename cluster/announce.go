@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"slices"
 	"sync"
 
 	"github.com/hashicorp/raft"
@@ -82,7 +81,7 @@ func (a *announcer) news(f *follower) *raft.AppendEntriesRequest {
 	}
 	f.told = a.committed
 	return &raft.AppendEntriesRequest{
-		RPCHeader: a.header, Term: a.term, Leader: slices.Clone(a.header.Addr),
+		RPCHeader: a.header, Term: a.term,
 		PrevLogEntry: a.committed, PrevLogTerm: a.term, LeaderCommitIndex: a.committed,
 	}
 }

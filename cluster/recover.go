@@ -171,44 +171,66 @@ func forgetNodes(st *state.State, but state.NodeID, at time.Time) error {
 		if n.ID == but {
 			continue
 		}
-		entry, err := state.Encode("", state.RemoveNode{ID: n.ID, At: at})
-		if err != nil {
-			return err
-		}
-		if _, err := st.Apply(st.Index(), entry); err != nil {
+		if err := change(st, state.RemoveNode{ID: n.ID, At: at}); err != nil {
 			return fmt.Errorf("forget node %s: %w", n.Name, err)
 		}
 	}
 	return nil
 }
 
-// Refound writes the agreement of a new mesh of one node, whose id and
-// [Config].Dir these are, with a state that is not in use, such as that of a
-// backup. The nodes on record in it are forgotten. The state's index goes on
-// behind every index that the old mesh may have reached since: clients would
-// wait for those. Nothing may be in dir yet; where it fails half-way a node does
-// not start with it.
-func Refound(dir string, id state.NodeID, st *state.State) error {
+// endSessions makes everybody log in again: the state would let sessions in
+// that were ended since it was saved.
+func endSessions(st *state.State) error {
+	for u := range st.View().Users() {
+		if err := change(st, state.EndSessions{User: u.ID}); err != nil {
+			return fmt.Errorf("end the sessions of %s: %w", u.Name, err)
+		}
+	}
+	return nil
+}
+
+// change applies a command to a state that is not in use.
+func change(st *state.State, cmd state.Command) error {
+	entry, err := state.Encode("", cmd)
+	if err == nil {
+		_, err = st.Apply(st.Index(), entry)
+	}
+	return err
+}
+
+// A Refounding is the agreement of a new mesh of one node, on its way.
+type Refounding struct {
+	dir string
+	id  state.NodeID
+}
+
+// Refound begins to write the agreement of a new mesh of one node, whose id and
+// [Config].Dir these are. Nothing may be in dir yet. Before Finish no node starts
+// with it.
+func Refound(dir string, id state.NodeID) (*Refounding, error) {
 	if fileExists(filepath.Dir(LogFile(dir))) || fileExists(markPath(dir)) {
-		return fmt.Errorf("there is a log in %s already", dir)
+		return nil, fmt.Errorf("there is a log in %s already", dir)
 	}
 	if err := mkdir(filepath.Dir(LogFile(dir))); err != nil {
-		return err
+		return nil, err
 	}
-	if err := writeMark(dir, joined); err != nil { // without a log it is refused
-		return err
-	}
+	return &Refounding{dir, id}, writeMark(dir, joined) // without a log it is refused
+}
+
+// Finish gives the mesh its state, such as that of a backup, which must not be in
+// use. The nodes on record in it are forgotten and all sessions end. Its index
+// goes on behind every index that the old mesh may have reached since: clients
+// would wait for those. The generation is new, too, for nodes of the old mesh
+// that have the same secret.
+func (f *Refounding) Finish(st *state.State) error {
 	now := time.Now().UTC()
-	if err := forgetNodes(st, "", now); err != nil {
-		return err
-	}
-	if err := writeGeneration(dir, uint64(now.UnixMilli())); err != nil {
-		return err
-	}
 	st.Skip(indexGap)
-	a := &agreement{id: id}
+	if err := errors.Join(forgetNodes(st, "", now), endSessions(st), writeGeneration(f.dir, uint64(now.UnixMilli()))); err != nil {
+		return err
+	}
+	a := &agreement{id: f.id}
 	_, trans := a.offline()
-	snaps, err := raft.NewFileSnapshotStoreWithLogger(filepath.Dir(LogFile(dir)), keptPictures, newHCLog(slog.New(slog.DiscardHandler)))
+	snaps, err := raft.NewFileSnapshotStoreWithLogger(filepath.Dir(LogFile(f.dir)), keptPictures, newHCLog(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		return fmt.Errorf("open the snapshots: %w", err)
 	}

@@ -22,6 +22,7 @@ func (n *node) recovery() Recovery {
 // TestARecoveredMeshIsNotOutvoted makes a mesh of one of three nodes, while the
 // other two go on as the majority of the old one, and then meet it.
 func TestARecoveredMeshIsNotOutvoted(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	nodes := m.up(3)
 	left, others := nodes[0], nodes[1:]
@@ -102,6 +103,7 @@ func TestARecoveredMeshIsNotOutvoted(t *testing.T) {
 }
 
 func TestRecoverRefusesWhatIsNoSurvivor(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	n := m.add("n0")
 	if _, err := n.recovery().Recover(); err == nil || !strings.Contains(err.Error(), "never in a mesh") {
@@ -116,6 +118,7 @@ func TestRecoverRefusesWhatIsNoSurvivor(t *testing.T) {
 
 // TestRefound gives a new node the state of another mesh.
 func TestRefound(t *testing.T) {
+	t.Parallel()
 	old := newMesh(t)
 	nodes := old.up(2)
 	for i := range 3 {
@@ -134,10 +137,17 @@ func TestRefound(t *testing.T) {
 	m := newMesh(t)
 	n := m.add("again")
 	r := n.recovery()
-	if err := Refound(r.Dir, r.ID, st); err != nil {
+	founding, err := Refound(r.Dir, r.ID)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Refound(r.Dir, r.ID, st); err == nil {
+	if err := m.tryStart(n); err == nil || !strings.Contains(err.Error(), "is gone") {
+		t.Fatalf("started with half a mesh: %v", err)
+	}
+	if err := founding.Finish(st); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Refound(r.Dir, r.ID); err == nil {
 		t.Error("founded twice")
 	}
 	m.start(n)

@@ -43,6 +43,7 @@ func asides(t *testing.T, n *node) []string {
 
 // TestADamagedVoterComesBack flips a bit in the log of one of three voters.
 func TestADamagedVoterComesBack(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	nodes := m.up(3)
 	sick := nodes[2]
@@ -110,6 +111,7 @@ func TestADamagedVoterComesBack(t *testing.T) {
 // TestALostVoteIsNotGivenAgain: two of three lost their logs, which is no
 // majority that knows what was agreed on.
 func TestALostVoteIsNotGivenAgain(t *testing.T) {
+	t.Parallel()
 	m := newMesh(t)
 	nodes := m.up(3)
 	eventually(t, "three nodes vote", func() error {

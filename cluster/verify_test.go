@@ -151,6 +151,7 @@ func checkFlips(dir string, begin int) {
 // TestNoFlippedBitIsBelieved: whatever bit rots, the log is found damaged, or
 // the check crashes, or what is read is what was written.
 func TestNoFlippedBitIsBelieved(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	writeLog(t, dir, 300)
 	count := map[string]int{}

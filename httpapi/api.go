@@ -160,6 +160,7 @@ func routes() []route {
 		{"DELETE", "/nodes/:id", auth.Admin, (*call).forgetNode},
 		{"GET", "/cluster/secret", auth.Admin, (*call).secretStatus},
 		{"POST", "/cluster/secret/rotate", auth.Admin, (*call).rotateSecret},
+		{"GET", "/cluster/backup", auth.Admin, (*call).backup},
 		{"GET", "/health", auth.Anyone, (*call).health},
 		{"HEAD", "/health", auth.Anyone, (*call).health},
 		{"GET", "/ready", auth.Anyone, (*call).ready},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -33,6 +34,7 @@ type Config struct {
 	Formats  []Format     // what GET /formats answers
 	Purposes []Purpose    // and with them
 	Health   func() error // why this node cannot serve at all; nil: it always can
+	Backup   BackupFunc   // nil: there are none
 	Imports  func() error // why this node cannot take uploads, asked before their first byte; nil: it always can
 
 	TokenKeys    func() [][]byte // of the mesh, secret, at least 32 bytes each: the first signs, all are accepted
@@ -82,6 +84,11 @@ type Library interface {
 type Blobs interface {
 	Open(ctx context.Context, ref blobs.Ref) (blobs.Reader, error)
 }
+
+// A BackupFunc writes a backup of the state as it is when it is called, and of
+// the files that it names where files says so. An error means that what was
+// written is none.
+type BackupFunc func(ctx context.Context, w io.Writer, files bool) error
 
 // Mesh is the picture of the nodes that this node has.
 type Mesh interface {

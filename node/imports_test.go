@@ -16,14 +16,15 @@ import (
 // import more. A new arrow is a decision to argue for in its commit.
 var mayImport = map[string][]string{
 	"":                  {"node", "httpapi/cli"}, // main
-	"node":              {"node/library", "node/worker", "node/ffmpeg", "cluster", "cluster/state", "cluster/schedule", "cluster/transport", "blobs", "blobs/disk", "blobs/upload", "blobs/replica", "httpapi", "web"},
+	"node":              {"node/library", "node/worker", "node/ffmpeg", "cluster", "cluster/state", "cluster/schedule", "cluster/transport", "blobs", "blobs/disk", "blobs/upload", "blobs/replica", "httpapi", "httpapi/backup", "web"},
 	"node/library":      {"blobs", "cluster/state", "node/ffmpeg"},
 	"node/worker":       {"blobs", "cluster/state", "node/ffmpeg"},
 	"node/ffmpeg":       {},
 	"node/nodetest":     {"node", "httpapi", "cluster", "cluster/state", "cluster/transport", "node/ffmpeg"},
 	"httpapi":           {"httpapi/auth", "cluster/state", "blobs", "blobs/upload"},
 	"httpapi/auth":      {"cluster/state"},
-	"httpapi/cli":       {"httpapi"},
+	"httpapi/backup":    {"blobs"},                              // only for Ref and ChunkSize
+	"httpapi/cli":       {"httpapi", "httpapi/backup", "blobs"}, // blobs only for Ref
 	"cluster":           {"cluster/state", "cluster/transport"},
 	"cluster/schedule":  {"cluster/state"},
 	"cluster/state":     {"blobs"}, // only for Ref and Blob

@@ -253,7 +253,7 @@ func (n *Node) openWork() error {
 func (n *Node) openAPI() error {
 	api, err := httpapi.New(httpapi.Config{
 		State: n.state, Proposer: n.cluster, Library: n.library, Blobs: n.replica, Uploads: n.uploads, Mesh: n, Peers: n.peers, Progress: n.peers,
-		Formats: n.formats, Purposes: purposes(), Health: n.health, Imports: n.library.Imports, TokenKeys: n.secrets.TokenKeys, MeshID: n.secrets.MeshID(), SetupToken: n.setupToken,
+		Formats: n.formats, Purposes: purposes(), Health: n.health, Backup: n.backup, Imports: n.library.Imports, TokenKeys: n.secrets.TokenKeys, MeshID: n.secrets.MeshID(), SetupToken: n.setupToken,
 		SignupOpen: n.cfg.Signup == SignupOpen, PublicURL: n.cfg.PublicURL, MetricsToken: n.cfg.MetricsToken, TrashKeep: max(0, n.cfg.TrashKeep), Version: n.cfg.Version,
 		Pages: web.Handler(), PagesCSP: n.pagesCSP, Registerer: n.metrics, Gatherer: n.metrics, Logger: n.log,
 	})

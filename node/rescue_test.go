@@ -13,6 +13,9 @@ import (
 // TestRecoverWithTwoOfThreeNodesDestroyed: what was confirmed and is on the
 // third is there afterwards, and two new nodes get copies of everything.
 func TestRecoverWithTwoOfThreeNodesDestroyed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("six nodes are started one after another")
+	}
 	m := nodetest.New(t, 3)
 	left := m.Node(2)
 	ana := m.Node(0).User("ana")

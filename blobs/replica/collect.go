@@ -171,7 +171,7 @@ func (p *repair) keepHeld(ctx context.Context) {
 // collect deletes the unnamed chunks that were seen unnamed for long enough.
 // Where a manifest could not be read, chunks that look unnamed may be its own.
 func (p *repair) collect(ctx context.Context, complete bool) {
-	if !complete || !p.r.cfg.Settled() {
+	if !complete || !p.r.cfg.Settled() || p.r.hold.inForce() {
 		p.orphans = nil
 		return
 	}
@@ -195,7 +195,7 @@ func (p *repair) collect(ctx context.Context, complete bool) {
 			since = now
 		}
 		seen[ref] = since
-		if !again || now.Sub(since) < min(orphanFor, p.r.cfg.CollectAfter) {
+		if !again || now.Sub(since) < min(orphanFor, p.r.cfg.CollectAfter) || p.r.hold.inForce() {
 			continue
 		}
 		gone, err := p.r.cfg.Local.Remove(ctx, ref, now.Add(-p.r.cfg.CollectAfter))

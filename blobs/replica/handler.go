@@ -34,6 +34,7 @@ func (r *Replica) Handler() http.Handler {
 	}
 	mux.HandleFunc("POST "+chunksPath+"summary", answer(r.serveSummary))
 	mux.HandleFunc("POST "+chunksPath+"lacking", answer(r.serveLacking))
+	mux.HandleFunc("POST "+chunksPath+"hold", answer(r.serveHold))
 	slots := make(chan struct{}, maxRequests)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		select {

@@ -197,6 +197,7 @@ type Replica struct {
 	behind  chan struct{} // one token for each spread that may go on after its answer
 	repair  *repair
 	scrub   *scrub
+	hold    hold
 
 	mu      sync.Mutex                         // guards the fields below
 	closed  bool                               // no spread begins any more

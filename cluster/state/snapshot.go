@@ -17,7 +17,10 @@ type Snapshot struct {
 }
 
 // Snapshot returns the state as it is now, to be written at leisure.
-func (s *State) Snapshot() *Snapshot { return &Snapshot{s.View()} }
+func (s *State) Snapshot() *Snapshot { return s.View().Snapshot() }
+
+// Snapshot returns the state that the view shows.
+func (v *View) Snapshot() *Snapshot { return &Snapshot{v} }
 
 // The format: a line with the header, a line a record, then an empty line and
 // the CRC32C of everything before it in hex.

@@ -102,6 +102,9 @@ func (v *View) User(id UserID) (User, bool) {
 	return deref(users.get(v.records, "id", key(string(id))))
 }
 
+// Users yields all users, by id.
+func (v *View) Users() func(yield func(*User) bool) { return users.each(v.records, "id", "") }
+
 // UserByName returns the user with exactly that name, upper and lower case
 // told apart.
 func (v *View) UserByName(name string) (User, bool) {

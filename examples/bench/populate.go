@@ -44,7 +44,11 @@ func populate(data string, items int) error {
 	if p.err != nil {
 		return p.err
 	}
-	err = cluster.Refound(filepath.Join(data, "raft"), id, p.state)
+	founding, err := cluster.Refound(filepath.Join(data, "raft"), id)
+	if err != nil {
+		return err
+	}
+	err = founding.Finish(p.state)
 	p.state = nil
 	debug.FreeOSMemory() // the node needs as much
 	return err

@@ -46,6 +46,7 @@ type Commands struct {
 	Share    ShareCmd    `cmd:"" group:"client" help:"Make a public link that expires."`
 	Nodes    NodesCmd    `cmd:"" group:"client" help:"List the nodes of the mesh."`
 	Status   StatusCmd   `cmd:"" group:"client" help:"Show how the mesh and your jobs are."`
+	Backup   BackupCmd   `cmd:"" group:"client" help:"Save the mesh's state, and its files, in one file (administrators)."`
 	Health   HealthCmd   `cmd:"" group:"client" help:"Tell by the exit code whether a node can serve (for health checks)."`
 }
 
