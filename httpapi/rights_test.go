@@ -33,6 +33,7 @@ func TestRights(t *testing.T) {
 		"GET /events": {signIn, ok, ok, ok}, "GET /nodes": users, "POST /nodes/:id/drain": {signIn, denied, denied, ok}, "DELETE /nodes/:id/drain": {signIn, denied, denied, ok},
 		"DELETE /nodes/:id": {signIn, denied, denied, ok}, "GET /cluster/secret": {signIn, denied, denied, ok}, "POST /cluster/secret/rotate": {signIn, denied, denied, ok},
 		"GET /health": all, "HEAD /health": all, "GET /ready": all, "HEAD /ready": all, "GET /version": all, "GET /metrics": all,
+		"GET /cluster/backup": {signIn, denied, denied, 404}, // the rig makes none
 	}
 	for _, rt := range routes() {
 		name := rt.method + " " + rt.path
