@@ -53,6 +53,7 @@ bench: ## benchmarks of every hot path, then malla beside ffmpeg, dd and nginx (
 	@.ci/install go ffmpeg
 	@$(MAKE) --no-print-directory build
 	@$(GO) build -buildvcs=false -o bin/bench ./examples/bench
+	@case '$(ARGS)' in *proposals*) .ci/install etcd ;; esac
 	@if [ -z '$(ARGS)' ]; then $(GO) test -run '^$$' -bench . -benchmem -timeout 20m ./...; fi
 	@exec bin/bench $(ARGS)
 

@@ -92,6 +92,7 @@ type serveCmd struct {
 	Rejoin          bool     `help:"Put a damaged log aside, or that of a mesh that was recovered elsewhere, and get everything from the other nodes again. The node keeps its id and its files, and has no vote until it has caught up. Give it once."`
 	SecretFile      string   `env:"MALLA_SECRET_FILE" placeholder:"FILE" help:"File with the mesh's secret, readable by its owner alone. Or set MALLA_SECRET. Without either a new mesh makes one in DIR/secret. A newer one in the data directory, from malla secret rotate, goes before it."`
 	Voters          int      `default:"5" env:"MALLA_VOTERS" help:"Nodes whose votes count, where there are as many: 1, 3, 5 or 7. The others have the whole state and stand by. Give all nodes the same."`
+	RaftTiming      string   `default:"lan" enum:"lan,wan,local" env:"MALLA_RAFT_TIMING" help:"How long nodes wait for each other. lan: a leader that dies is replaced in about a second; a pause of a quarter of a second on it may cost an election. wan: in three to seven seconds, for answers that take hundreds of milliseconds. local: in half a second, for nodes on one machine that is never short of processors. Give all nodes the same."`
 	Copies          int      `default:"3" env:"MALLA_COPIES" help:"Copies of every chunk, on different nodes."`
 	Ack             string   `default:"majority" enum:"majority,all" env:"MALLA_ACK" help:"Copies that are safe on disks before bytes are acknowledged: majority or all. With all, uploads are refused while fewer nodes are up than there should be copies."`
 	Slots           int      `default:"-1" env:"MALLA_SLOTS" placeholder:"CORES" help:"Tasks that this node runs at once: one for each core unless given, 0 for none."`
@@ -211,6 +212,7 @@ func (c serveCmd) config() (node.Config, error) {
 	}
 	cfg := node.Defaults()
 	cfg.HTTP, cfg.Gossip, cfg.Peer, cfg.Advertise, cfg.Data = c.HTTP, c.Gossip, c.Peer, c.Advertise, c.Data
+	cfg.Timing.Network = node.Network(c.RaftTiming)
 	cfg.BootstrapExpect, cfg.Voters, cfg.SecretFile, cfg.Copies = c.BootstrapExpect, c.Voters, c.SecretFile, c.Copies
 	cfg.Name, cfg.Zone, cfg.PublicURL, cfg.Signup = c.Name, c.Zone, c.PublicURL, node.Signup(c.Signup)
 	cfg.Rejoin, cfg.CheckLog = c.Rejoin, checkLog()

@@ -33,7 +33,7 @@ func TestWhatGoesIntoABatch(t *testing.T) {
 		q.add(p)
 	}
 	<-q.more
-	if got := sizes(q.fill([]*proposal{waiting(4), answered})); got != fmt.Sprint("4 1 2") {
+	if got := sizes(q.fill([]*proposal{waiting(4), answered})); got != "4 1 2" {
 		t.Errorf("first those of before, then what fits: %s", got)
 	}
 	for _, want := range []string{fmt.Sprint(maxEntry - 60), fmt.Sprint(maxEntry), "3"} {

@@ -72,13 +72,13 @@ type Config struct {
 
 // Timing are the waits; the zero value of each means its default.
 type Timing struct {
-	Raft    time.Duration // without word from the leader before an election, 1 s; a leader's lease is half of it
-	Network Network       // how patient the gossip is, LAN
-	Probe   time.Duration // between gossip probes, as the network has it (LAN: 700 ms); the gossip's other waits follow it
+	Network Network       // decides about the next three, LAN
+	Raft    time.Duration // without word from the leader before an election; a leader's lease is half of it
+	Commit  time.Duration // after which the leader says again what is committed; all hear of it at once, unless that was lost
+	Probe   time.Duration // between gossip probes; the gossip's other waits follow it
 	Report  time.Duration // between load reports in a small mesh, 1 s
 	Meet    time.Duration // between attempts to find missing nodes, 3 s
 	Join    time.Duration // between attempts to join, 1 s
-	Commit  time.Duration // after which the leader says again what is committed, 50 ms; all hear of it at once, unless that was lost
 	Overlap time.Duration // between the last node's switch to another secret and the end of the old one, 10 s
 	Propose time.Duration // how long a proposal is tried where its context has no deadline, 5 s
 	Disk    time.Duration // how long one write of the log may take, 10 s; a leader is silent after twice Raft
@@ -95,13 +95,10 @@ type Limits struct {
 }
 
 func (c *Config) fill() {
-	def(&c.Timing.Raft, time.Second)
-	def(&c.Timing.Network, LAN)
-	def(&c.Timing.Probe, c.Timing.gossipConfig().ProbeInterval)
+	c.Timing.fill()
 	def(&c.Timing.Report, time.Second)
 	def(&c.Timing.Meet, 3*time.Second)
 	def(&c.Timing.Join, time.Second)
-	def(&c.Timing.Commit, 50*time.Millisecond)
 	def(&c.Timing.Overlap, 10*time.Second)
 	def(&c.Timing.Propose, 5*time.Second)
 	def(&c.Timing.Disk, 10*time.Second)
@@ -154,6 +151,9 @@ type Cluster struct {
 // the link. It says nothing to anybody yet. On an error nothing stays open.
 func New(cfg Config) (*Cluster, error) {
 	cfg.fill()
+	if !cfg.Timing.Network.Known() {
+		return nil, fmt.Errorf("network %q: want lan, wan or local", cfg.Timing.Network)
+	}
 	if !idPattern.MatchString(string(cfg.ID)) {
 		return nil, fmt.Errorf("node id %q: want 32 hex digits", cfg.ID)
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// A Network is the kind of net between the nodes: how patient their gossip is.
+// A Network is the kind of net between the nodes: how patient their agreement and their gossip are.
 // The zero value is [LAN]. All nodes of a mesh should have the same.
 type Network string
 

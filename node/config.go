@@ -66,16 +66,19 @@ const (
 	SignupClosed Signup = "closed" // nobody; the first administrator comes by the one-time link
 )
 
+// Network is the kind of net between the nodes: lan, wan or local.
+type Network = cluster.Network
+
 // Timing are the waits that tests shorten.
 type Timing struct {
-	Raft       time.Duration   // heartbeat and election time-out of the agreement
-	DeadGrace  time.Duration   // between a node's death and its tasks starting elsewhere
-	RepairWait time.Duration   // between a node's death and its chunks being copied elsewhere
-	Network    cluster.Network // how patient the gossip is
-	Probe      time.Duration   // between gossip probes; 0: as the network has it
-	StallAfter time.Duration   // without progress before a task starts elsewhere
-	Sweep      time.Duration   // between looks at what has run out
-	Overlap    time.Duration   // how long the old secret is accepted once all nodes use a new one; 0: the default of package cluster
+	Raft       time.Duration // heartbeat and election time-out of the agreement; 0: as the network has it
+	DeadGrace  time.Duration // between a node's death and its tasks starting elsewhere
+	RepairWait time.Duration // between a node's death and its chunks being copied elsewhere
+	Network    Network       // how patient the agreement and the gossip are
+	Probe      time.Duration // between gossip probes; 0: as the network has it
+	StallAfter time.Duration // without progress before a task starts elsewhere
+	Sweep      time.Duration // between looks at what has run out
+	Overlap    time.Duration // how long the old secret is accepted once all nodes use a new one; 0: the default of package cluster
 
 	Vote       time.Duration // between looks at who should vote; 0, as for the next two: the defaults of package cluster
 	VoteStable time.Duration // how long a node must be well before it votes
@@ -90,7 +93,7 @@ func Defaults() Config {
 	return Config{
 		HTTP: ":8000", Gossip: ":7946", Peer: ":7947", Data: "data",
 		Voters: 5, Copies: 3, Ack: replica.AckMajority, Slots: runtime.NumCPU(), Signup: SignupOpen, Reserve: 5_000_000_000, TrashKeep: 7 * 24 * time.Hour, JobsKeep: state.KeepEnded, ScrubEvery: 30 * 24 * time.Hour, Version: "dev",
-		Timing: Timing{Raft: time.Second, DeadGrace: 2 * time.Second, RepairWait: time.Minute, Network: cluster.LAN, StallAfter: 3 * time.Minute, Sweep: 10 * time.Minute},
+		Timing: Timing{Network: cluster.LAN, DeadGrace: 2 * time.Second, RepairWait: time.Minute, StallAfter: 3 * time.Minute, Sweep: 10 * time.Minute},
 	}
 }
 
@@ -110,10 +113,9 @@ func (c Config) filled() Config {
 	def(&c.TrashKeep, d.TrashKeep)
 	def(&c.JobsKeep, d.JobsKeep)
 	def(&c.Version, d.Version)
-	def(&c.Timing.Raft, d.Timing.Raft)
+	def(&c.Timing.Network, d.Timing.Network)
 	def(&c.Timing.DeadGrace, d.Timing.DeadGrace)
 	def(&c.Timing.RepairWait, d.Timing.RepairWait)
-	def(&c.Timing.Network, d.Timing.Network)
 	def(&c.Timing.StallAfter, d.Timing.StallAfter)
 	def(&c.Timing.Sweep, d.Timing.Sweep)
 	def(&c.Logger, slog.Default())
@@ -142,6 +144,9 @@ func (c Config) Validate() error {
 	}
 	if _, _, err := net.SplitHostPort(c.Advertise); err == nil {
 		return fmt.Errorf("--advertise %q: want a host without a port", c.Advertise)
+	}
+	if !c.Timing.Network.Known() {
+		return fmt.Errorf("--raft-timing %q: want lan, wan or local", c.Timing.Network)
 	}
 	if c.Name != "" {
 		if err := state.CheckNodeName(c.Name); err != nil {

@@ -29,6 +29,7 @@ func TestValidateNamesTheSettingAndTheCure(t *testing.T) {
 		{func(c *Config) { c.Copies = 0 }, "--copies"},
 		{func(c *Config) { c.Voters = 4 }, "--voters 4: want 1, 3, 5 or 7"},
 		{func(c *Config) { c.Ack = "some" }, "--ack"},
+		{func(c *Config) { c.Timing.Network = "fast" }, "--raft-timing"},
 		{func(c *Config) { c.TrashKeep = 11 * 365 * 24 * time.Hour }, "--trash-keep"},
 		{func(c *Config) { c.JobsKeep = 11 * 365 * 24 * time.Hour }, "--jobs-keep"},
 		{func(c *Config) { c.Signup = "maybe" }, "--signup"},

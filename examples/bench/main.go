@@ -41,6 +41,8 @@ type settings struct {
 	size    int // MB
 	ranges  int
 	items   int
+	rounds  int
+	timing  string
 }
 
 // part is one measurement.
@@ -59,6 +61,8 @@ var parts = []part{
 	{"fairness", "one user's song behind another user's films", false, 20 * time.Minute, fairness},
 	{"blobs", "uploads beside dd and SHA-256, downloads beside nginx (needs four times -size of disk)", false, 20 * time.Minute, blobsPart},
 	{"state", "a million items and finished jobs: start, lists, searches, and writes while a snapshot is written (some minutes, 10 GB of memory)", true, 2 * time.Hour, statePart},
+	{"proposals", "writes a second through a follower of three nodes, beside three members of etcd (needs etcd)", true, 20 * time.Minute, proposals},
+	{"failover", "kill -9 of the leader of three nodes until a write through each survivor (some minutes)", true, time.Hour, failover},
 	{"speedup", "a film of 40 segments on one, two and four slow nodes (some minutes)", true, time.Hour, speedup},
 }
 
@@ -68,7 +72,7 @@ func main() {
 	flag.StringVar(&s.program, "program", "bin/malla", "the malla binary to run")
 	flag.StringVar(&s.cache, "cache", ".cache/bench", "folder in which films and songs stay for the next run")
 	flag.StringVar(&formats, "formats", strings.Join(everyFormat(), ","), "single: which formats")
-	flag.IntVar(&s.runs, "runs", 3, "single, blobs: runs of each, of which the median counts")
+	flag.IntVar(&s.runs, "runs", 3, "single, blobs, proposals: runs of each, of which the median counts")
 	flag.Float64Var(&s.seconds, "seconds", 60, "single: length of the film; the song is five times as long")
 	flag.IntVar(&s.count, "count", 1000, "queue: how many songs")
 	flag.IntVar(&s.films, "films", 20, "fairness: how many films")
@@ -77,6 +81,8 @@ func main() {
 	flag.IntVar(&s.size, "size", 2000, "blobs: MB of the file")
 	flag.IntVar(&s.ranges, "ranges", 1000, "blobs: how many random ranges of 1 MB")
 	flag.IntVar(&s.items, "items", 1_000_000, "state: how many items, and as many finished jobs")
+	flag.IntVar(&s.rounds, "rounds", 50, "failover: how many leaders are killed")
+	flag.StringVar(&s.timing, "timing", "lan", "failover: --raft-timing of the nodes")
 	flag.BoolVar(&s.strict, "strict", false, "end with 1 where a limit is missed")
 	flag.Usage = usage
 	flag.Parse()
@@ -118,6 +124,9 @@ func usage() {
 func usageOf(s settings) error {
 	if s.runs < 1 {
 		return errors.New("-runs must be at least 1")
+	}
+	if s.rounds < 1 {
+		return errors.New("-rounds must be at least 1")
 	}
 	if s.size < 16 || s.size > 4000 || s.ranges < 1 {
 		return errors.New("-size must be 16 to 4000, what a WAV file holds, and -ranges at least 1")

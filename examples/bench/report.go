@@ -72,6 +72,18 @@ func (r *report) atLeast(got, limit float64) string {
 	return "under"
 }
 
+// histogram prints how many of all, in seconds, took how long, in steps of so many.
+func (r *report) histogram(of []float64, step float64) {
+	counts := make([]int, int(quantile(of, 1)/step)+1)
+	for _, s := range of {
+		counts[int(s/step)]++
+	}
+	fmt.Fprintln(r.to)
+	for i, n := range counts {
+		fmt.Fprintf(r.to, "    %5.2f to %5.2f s %4d %s\n", float64(i)*step, float64(i+1)*step, n, strings.Repeat("#", n))
+	}
+}
+
 func seconds(s float64) string { return fmt.Sprintf("%.2f s", s) }
 func ratio(x float64) string   { return fmt.Sprintf("%.2f", x) }
 
