@@ -378,7 +378,11 @@ func (c *Cluster) keepRegistered(ctx context.Context) {
 	for {
 		changed := c.Changed()
 		want := c.record()
-		have, _ := c.cfg.State.View().Node(c.cfg.ID)
+		view := c.cfg.State.View()
+		// Only who makes a mesh enters itself; what a node says late must not
+		// undo its removal.
+		want.Known = len(view.Nodes()) > 0
+		have, _ := view.Node(c.cfg.ID)
 		right := have.Name == want.Name && have.Zone == want.Zone && have.Capacity == want.Capacity &&
 			have.Version == want.Version && have.Level == want.Level && bytes.Equal(have.Key, want.Key) &&
 			have.HTTP == want.HTTP && have.Peer == want.Peer && have.Gossip == want.Gossip

@@ -111,6 +111,10 @@ type RegisterNode struct {
 	At      time.Time `json:"at"`
 
 	Capacity uint64 `json:"capacity,omitempty"`
+
+	// Known tells that the node is in the mesh already: where it is not any
+	// more, it was removed in the meantime, and that is NotFound.
+	Known bool `json:"known,omitempty"`
 }
 
 func (c RegisterNode) apply(t *tx) (string, error) {
@@ -127,6 +131,8 @@ func (c RegisterNode) apply(t *tx) (string, error) {
 	old := nodes.get(t.records, "id", key(string(c.ID)))
 	if old != nil {
 		n = *old
+	} else if c.Known {
+		return "", Errorf(NotFound, "node %s was removed from this mesh: start it as a new node, with an empty data directory", c.Name)
 	} else if t.view().Rotation().Phase != SecretSettled {
 		return "", Errorf(Busy, "the mesh is replacing its secret, and takes no new node until that is done (malla secret status)")
 	}

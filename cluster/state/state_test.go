@@ -293,6 +293,9 @@ func TestNodes(t *testing.T) {
 		t.Errorf("its task is %s", k.State)
 	}
 	st.refused(RemoveNode{ID: "n1"}, NotFound)
+	st.refused(RegisterNode{ID: "n1", Name: "node1", Known: true, At: now}, NotFound) // said before it heard of its removal
+	st.ok(RegisterNode{ID: "n1", Name: "node1", At: now})
+	st.ok(RegisterNode{ID: "n1", Name: "node1", Known: true, At: now})
 }
 
 func TestDrainingIsAgreedOn(t *testing.T) {
