@@ -234,6 +234,10 @@ func (c *Cluster) proposeTo(ctx context.Context, leader state.NodeID, reign cont
 // applyAll is the leader's part of Propose: an answer for each command of the
 // entry.
 func (c *Cluster) applyAll(ctx context.Context, entry []byte) ([]answer, error) {
+	// What no node can apply must not come into the log: all would stop at it.
+	if err := state.Check(entry); err != nil {
+		return nil, state.Errorf(state.Internal, "the change did not reach the log as it was sent: %v", err)
+	}
 	var future raft.ApplyFuture
 	err := await(ctx, func() raft.Future {
 		future = c.raft.raft().Apply(entry, tryTimeout)

@@ -106,7 +106,23 @@ func TestWhoCannotBeSpared(t *testing.T) {
 	m := newMesh(t)
 	leader, rest := m.split(m.up(3))
 	dead := rest[0].id()
+	eventually(t, "three nodes vote", func() error {
+		if n := leader.c.Strength().Voters; n != 3 {
+			return fmt.Errorf("%d vote", n)
+		}
+		return nil
+	})
 	rest[0].kill()
+	// The gossip may not have noticed yet.
+	eventually(t, "that nobody else can be spared is said", func() error {
+		switch err := leader.c.Remove(t.Context(), rest[1].id()); {
+		case err == nil:
+			t.Fatalf("%s was removed", rest[1].name)
+		case !errors.Is(err, state.ErrConflict):
+			return err
+		}
+		return nil
+	})
 	eventually(t, "the dead one is known to be", func() error {
 		if s := leader.c.Strength(); s.Alive != 2 {
 			return fmt.Errorf("%+v", s)

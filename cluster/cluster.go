@@ -8,7 +8,7 @@
 //
 //   - A node makes a mesh at most once in its life, and never after it tried to
 //     join one.
-//   - A command is in the log at most once per request id, whatever was retried.
+//   - A command is carried out at most once per request id, whatever was retried.
 //   - After Propose returned, this node's own state shows the effect.
 //   - The gossip gives hints; only the log decides.
 //

@@ -116,7 +116,11 @@ func (s *eagerLog) GetLog(index uint64, log *raft.Log) error {
 
 // FirstIndex implements raft.LogStore.
 func (s *eagerLog) FirstIndex() (uint64, error) {
-	if err := s.awaitWritten(math.MaxUint64); err != nil {
+	first, err := s.LogStore.FirstIndex()
+	if err != nil || first > 0 {
+		return first, err
+	}
+	if err := s.awaitWritten(math.MaxUint64); err != nil { // the first of all may be among them
 		return 0, err
 	}
 	return s.LogStore.FirstIndex()
@@ -124,8 +128,13 @@ func (s *eagerLog) FirstIndex() (uint64, error) {
 
 // LastIndex implements raft.LogStore.
 func (s *eagerLog) LastIndex() (uint64, error) {
-	if err := s.awaitWritten(math.MaxUint64); err != nil {
-		return 0, err
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch n := len(s.unwritten); {
+	case s.broken != nil:
+		return 0, s.broken
+	case n > 0:
+		return s.unwritten[n-1].Index, nil
 	}
 	return s.LogStore.LastIndex()
 }

@@ -152,7 +152,7 @@ func (c *Cluster) disagreement() string {
 			continue
 		}
 		voters++
-		if p, ok := c.gossip.table.get(id); id == c.cfg.ID || ok && p.state == Alive {
+		if c.agrees(id) {
 			reached++
 		}
 	}
@@ -212,7 +212,6 @@ func (c *Cluster) ask(ctx context.Context, id state.NodeID, path string, body []
 	if err != nil {
 		return answer{}, err
 	}
-	req.Header["Idempotency-Key"] = nil // not sent; has a kept connection that broke replaced silently
 	resp, err := c.cfg.Link.Do(ctx, string(id), req)
 	var op *net.OpError
 	switch {

@@ -321,6 +321,9 @@ func (c *Cluster) remove(ctx context.Context, body []byte) (state.Result, error)
 	}
 	known := c.raft.roles()[id] != ""
 	if known {
+		if err := c.confirmWithout(ctx, id); err != nil {
+			return state.Result{}, err
+		}
 		err := await(ctx, func() raft.Future { return c.raft.raft().RemoveServer(raft.ServerID(id), 0, tryTimeout) })
 		if err != nil {
 			return state.Result{}, fmt.Errorf("remove node %s: %w", id, err)
@@ -338,6 +341,28 @@ func (c *Cluster) remove(ctx context.Context, body []byte) (state.Result, error)
 	return result, err
 }
 
+// confirmWithout returns nil once most of the voters that are left without that
+// node answer this one, which leads. What the gossip says of them may be some
+// seconds old, and a removal that they do not confirm would end the leadership
+// with a configuration in which they are needed.
+func (c *Cluster) confirmWithout(ctx context.Context, id state.NodeID) error {
+	term, number := c.lead.numbered()
+	if term == nil {
+		return errNotLeading
+	}
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	defer context.AfterFunc(term, cancel)()
+	err := c.raft.confirm(ctx, number, id)
+	switch {
+	case term.Err() != nil:
+		return errNotLeading
+	case errors.Is(err, context.DeadlineExceeded):
+		return state.Errorf(state.Conflict, "too few of the other voting nodes answer to agree without it: wait until the mesh has noticed which ones are gone, then try again")
+	}
+	return err
+}
+
 // canRemove returns why those that vote without that node could not agree.
 func (c *Cluster) canRemove(id state.NodeID) error {
 	roles := c.raft.roles()
@@ -350,7 +375,7 @@ func (c *Cluster) canRemove(id state.NodeID) error {
 			continue
 		}
 		voters++
-		if p, _ := c.gossip.table.get(other); p.state == Alive || other == c.cfg.ID {
+		if c.agrees(other) {
 			alive++
 		}
 	}

@@ -109,7 +109,7 @@ func openAgreement(cfg *Config, disk *logDisk, fail func(error)) (*agreement, er
 }
 
 func (a *agreement) read(cfg *Config, dir string, fail func(error)) (err error) {
-	a.eager = newEagerLog(guardedLog{&sealedLog{steppedLog{a.bolt}, fail}, a.guard}, a.followed)
+	a.eager = newEagerLog(steppedLog{guardedLog{&sealedLog{a.bolt, fail}, a.guard}}, a.followed)
 	if a.logs, err = raft.NewLogCache(cachedLogs, a.eager); err != nil {
 		return fmt.Errorf("open the log in %s: %w", dir, err)
 	}

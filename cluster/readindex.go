@@ -44,7 +44,7 @@ func (c *Cluster) readIndex(ctx context.Context, _ []byte) (state.Result, error)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(term, cancel)()
-	if err := c.raft.confirm(ctx, number); err != nil {
+	if err := c.raft.confirm(ctx, number, ""); err != nil {
 		return state.Result{}, err
 	}
 	return state.Result{Index: index}, nil
@@ -73,19 +73,20 @@ func (a *agreement) committed(applied uint64) (uint64, error) {
 
 // confirm returns nil once a majority of the voters has taken a request for one
 // of their leader in that term that was sent after the call. So no node led in
-// a later term before the call.
+// a later term before the call. The node without is counted as if it were not
+// there.
 //
 // Raft's own VerifyLeader has them asked, but its word is not enough: it counts
 // nodes that have no vote, and answers to what was sent before the call, which
 // a node that was suspended finds when it goes on. With either a leader that was
 // replaced meanwhile confirms itself.
-func (a *agreement) confirm(ctx context.Context, term uint64) error {
+func (a *agreement) confirm(ctx context.Context, term uint64, without state.NodeID) error {
 	since := a.acks.sending()
 	asked := make(chan error, 1)
 	go func() { asked <- a.raft().VerifyLeader().Error() }() // ends when raft answers, at its shutdown at the latest
 	for {
 		changed := a.acks.changed.wait()
-		if majority(a.raft().GetConfiguration().Configuration().Servers, a.id, a.acks.after(term, since)) {
+		if majority(a.raft().GetConfiguration().Configuration().Servers, a.id, without, a.acks.after(term, since)) {
 			return nil
 		}
 		select {
@@ -101,11 +102,12 @@ func (a *agreement) confirm(ctx context.Context, term uint64) error {
 	}
 }
 
-// majority tells whether self and those that say so are most of the voters.
-func majority(servers []raft.Server, self state.NodeID, say map[state.NodeID]bool) bool {
+// majority tells whether self and those that say so are most of the voters,
+// the node without left aside.
+func majority(servers []raft.Server, self, without state.NodeID, say map[state.NodeID]bool) bool {
 	voters, agree := 0, 0
 	for _, s := range servers {
-		if s.Suffrage != raft.Voter {
+		if s.Suffrage != raft.Voter || s.ID == raft.ServerID(without) {
 			continue
 		}
 		voters++

@@ -28,7 +28,7 @@ func TestOnlyVotersConfirmALeader(t *testing.T) {
 		t.Fatalf("%d other voters", len(others))
 	}
 	term, number := leader.c.lead.numbered()
-	if err := leader.c.raft.confirm(t.Context(), number); err != nil {
+	if err := leader.c.raft.confirm(t.Context(), number, ""); err != nil {
 		t.Fatalf("with everybody: %v", err)
 	}
 	m.net.split([]*node{leader}, others)
@@ -37,7 +37,7 @@ func TestOnlyVotersConfirmALeader(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	defer context.AfterFunc(term, cancel)() // it gives up by itself
-	if err := leader.c.raft.confirm(ctx, number); err == nil {
+	if err := leader.c.raft.confirm(ctx, number, ""); err == nil {
 		t.Error("confirmed without a majority")
 	}
 	t.Logf("raft says: %v", <-asked)
@@ -110,9 +110,12 @@ func TestMajority(t *testing.T) {
 		for _, id := range row.said {
 			said[state.NodeID(id)] = true
 		}
-		if got := majority(servers(row.voters, row.nonvoters), "a", said); got != row.want {
+		if got := majority(servers(row.voters, row.nonvoters), "a", "", said); got != row.want {
 			t.Errorf("%s: %v", row.what, got)
 		}
+	}
+	if said := map[state.NodeID]bool{"c": true}; majority(servers("abc", ""), "a", "c", said) || !majority(servers("abc", ""), "a", "b", said) {
+		t.Error("one that is left aside counts")
 	}
 }
 

@@ -49,6 +49,8 @@ func (c *Config) putAside(knowsOthers bool) error {
 	switch m {
 	case unmarked:
 		return nil // an ordinary start: there is nothing to put aside
+	case left:
+		return nil // it is told so, with its log in place
 	case rejoined:
 		if _, err := c.CheckLog(c.Dir); !errors.Is(err, ErrLogDamaged) && fileExists(LogFile(c.Dir)) {
 			c.Logger.Warn("--rejoin was done at the last start and is not done again: take it off the command line")
@@ -99,7 +101,7 @@ func (c *Cluster) adopt(generation uint64) (why string, err error) {
 	switch {
 	case generation == own:
 		return "", nil
-	case c.raft.raft().LastIndex() > 0 && generation < own:
+	case generation < own:
 		return "the nodes here have not heard that the mesh was recovered", nil
 	case c.raft.raft().LastIndex() > 0:
 		return "", errRecovered(generation)

@@ -54,7 +54,8 @@ func (e electorate) wanted(nodes int) int {
 // changes returns who gets a vote and who loses it. Where both are named, one
 // takes the place of the other. The number of voters becomes smaller only where
 // nodes were removed from the mesh, or fewer are wanted: never because they
-// failed.
+// failed. Autopilot takes the lost vote before it gives the other one, so a
+// leader that ends in between leaves an even number with the same majority.
 func (e electorate) changes(nodes []candidate) (promote, demote []state.NodeID) {
 	voters, ready := e.split(nodes)
 	want := e.wanted(len(nodes))
@@ -184,10 +185,20 @@ func quorum(voters int) int { return voters/2 + 1 }
 // does not take the log, or soon will not, can confirm nothing.
 func mayVote(l Load) bool { return !l.Broken && !l.GivenUp && !l.LogLow && !l.LogHalted }
 
+// agrees tells whether a voter can confirm what is proposed, as far as this node
+// sees: it answers, and its log takes writes.
+func (c *Cluster) agrees(id state.NodeID) bool {
+	if id == c.cfg.ID {
+		return c.Halted() == nil
+	}
+	p, _ := c.gossip.table.get(id)
+	return p.state == Alive && !p.load.LogHalted
+}
+
 // Strength is what the agreement of a mesh bears.
 type Strength struct {
 	Voters   int // nodes whose votes count
-	Alive    int // of them, those that answer
+	Alive    int // of them, those that answer and whose log takes writes
 	Survives int // so many of those may be lost, whichever they are, and the mesh still agrees; negative: it does not now
 	Nodes    int // of the mesh, dead ones too
 }
@@ -220,7 +231,7 @@ func (c *Cluster) Strength() Strength {
 			continue
 		}
 		s.Voters++
-		if p, _ := c.gossip.table.get(id); p.state == Alive || id == c.cfg.ID {
+		if c.agrees(id) {
 			s.Alive++
 		}
 	}

@@ -98,6 +98,21 @@ func decode(data []byte) ([]item, error) {
 	return []item{{env, cmd}}, nil
 }
 
+// Check tells whether nodes of this version can apply the entry, be it to refuse
+// what is in it.
+func Check(entry []byte) error {
+	items, err := decode(entry)
+	if err != nil {
+		return err
+	}
+	for _, it := range items {
+		if it.cmd == nil && it.Level <= Level {
+			return fmt.Errorf("%w: unknown command %q", ErrDamaged, it.Name)
+		}
+	}
+	return nil
+}
+
 // command reads the command, if this version of malla knows it.
 func (e *envelope) command() (Command, error) {
 	decoder := decoders[e.Name]
