@@ -316,7 +316,13 @@ func (c *Cluster) remove(ctx context.Context, body []byte) (state.Result, error)
 		return state.Result{}, err
 	}
 	if id == c.cfg.ID {
-		c.raft.handOver(c.log) // the next leader removes this one, when the caller tries again
+		// With its vote it gives up leading, and the next leader removes it when
+		// the caller tries again. A transfer of the leadership could leave raft
+		// refusing every write (raft #696), and this node may go on for long.
+		err := await(ctx, func() raft.Future { return c.raft.raft().DemoteVoter(raft.ServerID(id), 0, tryTimeout) })
+		if err != nil {
+			return state.Result{}, fmt.Errorf("take the vote of node %s: %w", id, err)
+		}
 		return state.Result{}, errNotLeading
 	}
 	known := c.raft.roles()[id] != ""

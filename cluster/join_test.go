@@ -344,6 +344,17 @@ func TestRemovingANode(t *testing.T) {
 	if err := rest.c.Remove(t.Context(), id); !errors.Is(err, state.ErrNotFound) {
 		t.Errorf("removed twice: %v", err)
 	}
+	// The leader of two: it gives up its vote first, since it cannot remove itself.
+	id = leader.id()
+	if err := rest.c.Remove(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if roles := rest.c.raft.roles(); len(roles) != 1 || roles[rest.id()] != Voter {
+		t.Errorf("without the leader the configuration is %v", roles)
+	}
+	if _, err := rest.addUser("after"); err != nil {
+		t.Error(err)
+	}
 }
 
 // never watches for a while that something does not come about.

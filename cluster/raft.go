@@ -215,7 +215,7 @@ func (a *agreement) followed() bool {
 
 // handOver lets another voter lead, if this node does. Raft may be left
 // believing that the transfer goes on for ever (raft #696), so it is asked for
-// only when this node stops.
+// only when this node stops; a leader that goes on gives its vote away instead.
 func (a *agreement) handOver(log *slog.Logger) {
 	r := a.raft()
 	if r == nil || r.State() != raft.Leader {

@@ -138,6 +138,8 @@ func checkFlips(dir string, begin int) {
 		fmt.Print(i, " ")
 		_, err := CheckLog(copied)
 		switch got, readErr := content(copied); {
+		case errors.Is(err, ErrLogDamaged) && readErr == nil && got != want:
+			fmt.Println("found, though bolt reads it")
 		case errors.Is(err, ErrLogDamaged):
 			fmt.Println("found")
 		case err == nil && readErr == nil && got == want:
@@ -168,7 +170,7 @@ func TestNoFlippedBitIsBelieved(t *testing.T) {
 			if i, _ := strconv.Atoi(n); i != begin {
 				t.Fatalf("%q after %d: %v", lines.Text(), begin, err)
 			}
-			if count[verdict]++; verdict != "found" && verdict != "harmless" && verdict != "crash" {
+			if count[verdict]++; !strings.HasPrefix(verdict, "found") && verdict != "harmless" && verdict != "crash" {
 				t.Error(lines.Text())
 			}
 			begin++
@@ -178,6 +180,9 @@ func TestNoFlippedBitIsBelieved(t *testing.T) {
 		}
 	}
 	t.Log(count)
+	if count["found, though bolt reads it"] < flips/20 {
+		t.Errorf("bolt finds what rots by itself: %v", count) // and the seals may go
+	}
 	if count["found"] < flips/10 || count["harmless"] < 1 {
 		t.Errorf("of %d flips only %d were found", flips, count["found"])
 	}

@@ -81,10 +81,13 @@ func (n *Node) scrub(ctx context.Context) error {
 type diskMetrics struct {
 	chunks  *disk.Store
 	replica *replica.Replica
+	load    func() cluster.Load
 }
 
 var (
 	descBroken   = diskDesc("malla_disk_broken", "1 while this node's disk fails or is read-only, else 0.")
+	descLogLow   = diskDesc("malla_log_low", "1 while little room is left for the agreement's log and this node should not vote, else 0.")
+	descHalted   = diskDesc("malla_log_halted", "1 once the agreement's log could not be written and this node takes no part any more, else 0.")
 	descDamaged  = diskDesc("malla_chunks_damaged_total", "Chunks on this disk that were found damaged.")
 	descHealed   = diskDesc("malla_chunks_healed_total", "Damaged chunks that were made again from another node.")
 	descScrubbed = diskDesc("malla_scrub_chunks_total", "Chunks that scrubbing read and hashed again.")
@@ -112,6 +115,9 @@ func (m diskMetrics) Collect(to chan<- prometheus.Metric) {
 		finished = float64(s.Scrub.Finished.Unix())
 	}
 	tell(descBroken, prometheus.GaugeValue, flag[cause != nil])
+	load := m.load()
+	tell(descLogLow, prometheus.GaugeValue, flag[load.LogLow])
+	tell(descHalted, prometheus.GaugeValue, flag[load.LogHalted])
 	tell(descDamaged, prometheus.CounterValue, float64(s.Damaged))
 	tell(descHealed, prometheus.CounterValue, float64(s.Healed))
 	tell(descScrubbed, prometheus.CounterValue, float64(s.Scrub.Chunks))

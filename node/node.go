@@ -195,7 +195,7 @@ func (n *Node) openBlobs() error {
 		return err
 	}
 	n.life.opened("blobs", n.replica.Close)
-	n.metrics.MustRegister(diskMetrics{n.chunks, n.replica}, repairMetrics{n.replica})
+	n.metrics.MustRegister(diskMetrics{n.chunks, n.replica, n.load}, repairMetrics{n.replica})
 	n.link.Handle("/chunks/", n.replica.Handler())
 	n.link.Handle("GET "+sparesPath, http.HandlerFunc(n.serveSpares))
 	n.uploads, err = upload.Open(upload.Config{
