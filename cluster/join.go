@@ -316,6 +316,9 @@ func (c *Cluster) remove(ctx context.Context, body []byte) (state.Result, error)
 		return state.Result{}, err
 	}
 	if id == c.cfg.ID {
+		if err := c.confirmWithout(ctx, id); err != nil {
+			return state.Result{}, err
+		}
 		// With its vote it gives up leading, and the next leader removes it when
 		// the caller tries again. A transfer of the leadership could leave raft
 		// refusing every write (raft #696), and this node may go on for long.
