@@ -101,7 +101,7 @@ func TestHeartbeatsWaitForTheMainLoop(t *testing.T) {
 		logs, stable := heldLog{raft.NewInmemStore(), make(chan struct{}), make(chan struct{})}, raft.NewInmemStore()
 		bareRaft(t, "b", noElection, logs, stable, wrap(follower))
 		send := func(term uint64, entries ...*raft.Log) error {
-			return leader.AppendEntries("b", follower.LocalAddr(), &raft.AppendEntriesRequest{RPCHeader: header("a"), Term: term, Leader: []byte("a"), Entries: entries}, new(raft.AppendEntriesResponse))
+			return leader.AppendEntries("b", follower.LocalAddr(), &raft.AppendEntriesRequest{RPCHeader: header("a"), Term: term, Entries: entries}, new(raft.AppendEntriesResponse))
 		}
 		var wg sync.WaitGroup
 		defer wg.Wait()
@@ -266,7 +266,7 @@ func TestASnapshotIntoAConflictIsNoUse(t *testing.T) {
 	}
 	var next raft.AppendEntriesResponse
 	err = leader.AppendEntries("b", "b", &raft.AppendEntriesRequest{
-		RPCHeader: header("a"), Term: 2, Leader: []byte("a"), PrevLogEntry: 10, PrevLogTerm: 2, Entries: []*raft.Log{{Index: 11, Term: 2}},
+		RPCHeader: header("a"), Term: 2, PrevLogEntry: 10, PrevLogTerm: 2, Entries: []*raft.Log{{Index: 11, Term: 2}},
 	}, &next)
 	if err != nil {
 		t.Fatal(err)
