@@ -412,14 +412,15 @@ func (c *Cluster) keepRegistered(ctx context.Context) {
 	for {
 		changed := c.Changed()
 		want := c.record()
-		view := c.cfg.State.View()
-		// Only who makes a mesh enters itself; what a node says late must not
-		// undo its removal.
-		want.Known = len(view.Nodes()) > 0
-		have, _ := view.Node(c.cfg.ID)
-		right := have.Name == want.Name && have.Zone == want.Zone && have.Capacity == want.Capacity &&
-			have.Version == want.Version && have.Level == want.Level && bytes.Equal(have.Key, want.Key) &&
-			have.HTTP == want.HTTP && have.Peer == want.Peer && have.Gossip == want.Gossip
+		// Who made the mesh has no record yet. Who has one may be removed while
+		// this is on its way, and who was removed hears of the configuration
+		// without it first: neither enters itself again.
+		have, known := c.cfg.State.View().Node(c.cfg.ID)
+		want.Known = known
+		right := !known && !c.member() ||
+			have.Name == want.Name && have.Zone == want.Zone && have.Capacity == want.Capacity &&
+				have.Version == want.Version && have.Level == want.Level && bytes.Equal(have.Key, want.Key) &&
+				have.HTTP == want.HTTP && have.Peer == want.Peer && have.Gossip == want.Gossip
 		if !right && c.Ready() == nil {
 			_, err := c.Propose(ctx, want)
 			if errors.Is(err, state.ErrConflict) || errors.Is(err, state.ErrInvalid) {

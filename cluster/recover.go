@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -128,6 +129,7 @@ func (a *agreement) survey() (*Survivor, error) {
 		}
 		s.Voters = append(s.Voters, name)
 	}
+	slices.Sort(s.Voters)
 	return s, nil
 }
 

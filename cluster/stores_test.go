@@ -140,9 +140,13 @@ func TestDamageIsReportedToTheOwner(t *testing.T) {
 	t.Parallel()
 	m := newMesh(t)
 	n := m.up(1)[0]
-	if _, err := n.c.apply(t.Context(), []byte("not an entry")); err == nil {
-		t.Error("applied")
+	if _, err := n.c.apply(t.Context(), []byte("not an entry")); !errors.Is(err, state.ErrInternal) {
+		t.Errorf("it was let into the log: %v", err)
 	}
+	if len(n.c.Fatal()) > 0 {
+		t.Error("what is not in the log was reported")
+	}
+	n.c.raft.raft().Apply([]byte("not an entry"), time.Second) // reported is what it comes to
 	select {
 	case err := <-n.c.Fatal():
 		if !errors.Is(err, state.ErrDamaged) {

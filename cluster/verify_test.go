@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,6 +33,11 @@ func TestMain(m *testing.M) {
 		begin, _ := strconv.Atoi(os.Getenv("MALLA_TEST_BEGIN"))
 		checkFlips(dir, begin)
 		return
+	}
+	// Most of these tests wait for nodes that wait for each other.
+	flag.Parse()
+	if n := runtime.GOMAXPROCS(0); n < 4 && flag.Lookup("test.parallel").Value.String() == strconv.Itoa(n) {
+		flag.Set("test.parallel", "4")
 	}
 	os.Exit(m.Run())
 }
