@@ -71,10 +71,10 @@ export function dateTime(value) {
   return new Intl.DateTimeFormat(currentLanguage(), { dateStyle: 'medium', timeStyle: 'short' }).format(when);
 }
 
-/** How long ago: "3 seconds ago". */
+/** How long ago: "3 seconds ago". Times before 1970 mean never. */
 export function ago(value) {
   const when = new Date(value);
-  if (Number.isNaN(when.getTime())) return '–';
+  if (!(when.getTime() > 0)) return '–';
   const seconds = Math.min(0, Math.round((when.getTime() - Date.now()) / 1000));
   const format = new Intl.RelativeTimeFormat(currentLanguage(), { numeric: 'auto' });
   if (seconds > -60) return format.format(seconds, 'second');
