@@ -87,6 +87,18 @@ func onDisk(disk *faultyDisk) func(*agreement) {
 	}
 }
 
+// onFaultyDisks gives each node that is started from now on such a disk, whose
+// guard is set by set.
+func (m *mesh) onFaultyDisks(set func(*guard)) map[*node]*faultyDisk {
+	disks := map[*node]*faultyDisk{}
+	m.prepare = func(n *node) {
+		disks[n] = &faultyDisk{}
+		onDisk(disks[n])(n.c.raft)
+		set(n.c.raft.guard)
+	}
+	return disks
+}
+
 func TestAStuckDiskIsGivenUp(t *testing.T) {
 	var reported atomic.Int32
 	disk := &faultyDisk{}
@@ -227,12 +239,7 @@ func TestMarksOfADisk(t *testing.T) {
 func TestAStalledDiskEndsLeadership(t *testing.T) {
 	t.Parallel()
 	m := newMesh(t)
-	disks := map[*node]*faultyDisk{}
-	m.prepare = func(n *node) {
-		disks[n] = &faultyDisk{}
-		onDisk(disks[n])(n.c.raft)
-		n.c.raft.guard.patience = time.Hour // the disk comes back before it is given up
-	}
+	disks := m.onFaultyDisks(func(g *guard) { g.patience = time.Hour }) // the disk comes back before it is given up
 	nodes := m.up(3)
 	old := m.leader(nodes...)
 	others := except(nodes, old)
@@ -264,12 +271,7 @@ func TestAStalledDiskEndsLeadership(t *testing.T) {
 func TestWithoutSilenceAStalledLeaderLeadsOn(t *testing.T) {
 	t.Parallel()
 	m := newMesh(t)
-	disks := map[*node]*faultyDisk{}
-	m.prepare = func(n *node) {
-		disks[n] = &faultyDisk{}
-		onDisk(disks[n])(n.c.raft)
-		n.c.raft.guard.slow, n.c.raft.guard.patience = time.Hour, time.Hour
-	}
+	disks := m.onFaultyDisks(func(g *guard) { g.slow, g.patience = time.Hour, time.Hour })
 	nodes := m.up(3)
 	old := m.leader(nodes...)
 	others := except(nodes, old)
@@ -287,11 +289,7 @@ func TestWithoutSilenceAStalledLeaderLeadsOn(t *testing.T) {
 func TestANodeWhoseLogFailsServesOn(t *testing.T) {
 	t.Parallel()
 	m := newMesh(t)
-	disks := map[*node]*faultyDisk{}
-	m.prepare = func(n *node) {
-		disks[n] = &faultyDisk{}
-		onDisk(disks[n])(n.c.raft)
-	}
+	disks := m.onFaultyDisks(func(*guard) {})
 	nodes := m.up(3)
 	if _, err := nodes[0].addUser("before"); err != nil {
 		t.Fatal(err)

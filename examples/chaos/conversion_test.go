@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -21,10 +20,7 @@ func TestConversionBearsTheLossOfANode(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	dir := t.TempDir()
-	program := filepath.Join(dir, "malla")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", program, "malla").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	program := build(t, dir)
 	scene := footage.Scene{Width: 320, Height: 180, Seconds: 64, Seed: 4}
 	src, err := newSource(ctx, filepath.Join(dir, "film.mp4"), "webm", scene)
 	if err != nil {

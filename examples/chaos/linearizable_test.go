@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -28,10 +27,7 @@ func TestLinearizable(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	dir := t.TempDir()
-	program := filepath.Join(dir, "malla")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, "malla").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	program := build(t, dir)
 	apart := mesh.CanStandApart() == nil
 	m, err := mesh.Start(ctx, mesh.Config{
 		Program: program, Nodes: 3, Dir: filepath.Join(dir, "mesh"), Apart: apart, Flags: []string{"--slots", "0", "--reserve", "64MB", "--log-level", "debug"},

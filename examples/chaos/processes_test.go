@@ -17,6 +17,16 @@ import (
 	"malla/node/nodetest"
 )
 
+// build makes the program that nodes run, in dir.
+func build(t *testing.T, dir string) (program string) {
+	t.Helper()
+	program = filepath.Join(dir, "malla")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", program, "malla").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return program
+}
+
 // TestProcessesDieInTurn runs three real processes and kills each kind of node
 // with SIGKILL while it matters: the leader, the worker in the middle of a job,
 // and the node that took the upload. Nothing acknowledged is lost, each job ends
@@ -28,10 +38,7 @@ func TestProcessesDieInTurn(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	dir := t.TempDir()
-	program := filepath.Join(dir, "malla")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, "malla").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	program := build(t, dir)
 	path := filepath.Join(dir, "film.mp4")
 	if err := footage.Film(ctx, path, 5, 1); err != nil {
 		t.Fatal(err)
